@@ -1,0 +1,66 @@
+"""Describe a kernel structure once; pack it, unpack it, and check its size.
+
+Rules: pure (no I/O, no clock, nothing else of ours). A structure's fields are annotations whose
+metadata is a `struct` format; its C ``sizeof`` is written beside its name and checked at import,
+so a wrong field is an ImportError and not a silent corruption of somebody's memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from inspect import get_annotations
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_type_hints
+
+u8 = Annotated[int, "B"]
+s8 = Annotated[int, "b"]
+u16 = Annotated[int, "H"]
+s16 = Annotated[int, "h"]
+u32 = Annotated[int, "I"]
+s32 = Annotated[int, "i"]
+u64 = Annotated[int, "Q"]
+s64 = Annotated[int, "q"]
+
+
+@dataclass_transform(frozen_default=True)
+class Struct:
+    """Base of every kernel structure.
+
+    ``size`` is the C ``sizeof`` in bytes. Fields are padded as this machine's C compiler pads
+    them; ``packed=True`` does not pad at all: for a structure that is packed, or belongs to
+    another ABI (an i386 program on x86_64). Padding that must be written out, and reserved bytes,
+    go into the format of the field before them: ``Annotated[int, "I4x"]``.
+    """
+
+    sizeof: ClassVar[int]
+    compat: ClassVar[type[Struct] | None] = None
+    """The same structure as an i386 program lays it out, where that differs."""
+    _fields: ClassVar[tuple[str, ...]]
+    _codec: ClassVar[struct.Struct]
+
+    def __init_subclass__(cls, *, size: int, packed: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True)(cls)
+        hints = get_type_hints(cls, include_extras=True)
+        cls._fields = tuple(n for n in get_annotations(cls) if hasattr(hints[n], "__metadata__"))
+        body = "".join(hints[f].__metadata__[0] for f in cls._fields)
+        order = "=" if packed else "@"
+        # The trailing "0Q"-style alignment C adds at the end is asked for only when it is there.
+        codec = struct.Struct(order + body)
+        if not packed and codec.size < size:
+            codec = struct.Struct(order + body + f"{size - codec.size}x")
+            if size - codec.size > 7:
+                raise TypeError(f"{cls.__name__}: more tail padding than C would add")
+        cls._codec = codec
+        cls.sizeof = codec.size
+        if cls.sizeof != size:
+            raise TypeError(f"{cls.__name__}: {cls.sizeof} bytes, the kernel says {size}")
+
+    @classmethod
+    def unpack(cls, raw: bytes | bytearray | memoryview) -> Self:
+        """Make the structure from exactly ``sizeof`` bytes."""
+        return cls(*cls._codec.unpack(raw))
+
+    def pack(self) -> bytes:
+        """The structure as the kernel lays it out, ``sizeof`` bytes."""
+        return self._codec.pack(*(getattr(self, f) for f in self._fields))
