@@ -1,0 +1,132 @@
+"""The thread that asked, as a hook sees it. The supervisor and the test kit both offer this."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from .abi.arch import Arch
+from .abi.layout import Struct
+from .syscalls.kinds import In, InOut, Out
+
+S = TypeVar("S", bound=Struct)
+
+AT_FDCWD = -100
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who the tracee is, for the kernel; ids as the supervisor's user namespace shows them.
+
+    Source: proc(5), /proc/pid/status.
+    """
+
+    uid: int
+    euid: int
+    suid: int
+    fsuid: int
+    gid: int
+    egid: int
+    sgid: int
+    fsgid: int
+    groups: tuple[int, ...]
+    cap_eff: int
+    """The effective capabilities, a bit mask."""
+
+
+class Tracee(Protocol):
+    """One thread with one unanswered call. Of no use once the call is answered.
+
+    Memory and descriptors are looked at without waiting, so a ``def`` hook may use everything here.
+
+    Raises (any method):
+        Vanished: the cookie died meanwhile; nothing was changed.
+    """
+
+    @property
+    def tid(self) -> int:
+        """The thread's id, in the supervisor's pid namespace."""
+
+    @property
+    def pid(self) -> int:
+        """Its process's id (thread group leader)."""
+
+    @property
+    def arch(self) -> Arch:
+        """What it runs as; decides which layout of a structure it uses."""
+
+    def check(self) -> None:
+        """Raise `Vanished` unless the call still waits. Ask before an effect that can't be undone."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """Read exactly ``length`` bytes. Raises BadAddress as the kernel would EFAULT."""
+
+    def read_str(self, address: int, limit: int = 4096) -> bytes:
+        """Read to the NUL, which is not returned.
+
+        Raises:
+            BadAddress: not mapped.
+            OSError: ENAMETOOLONG, no NUL within ``limit`` bytes (fs/namei.c:getname_flags()).
+        """
+
+    def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
+        """Read a NULL-terminated array of strings (argv, envp); ``limit`` bytes of pointers.
+
+        Raises:
+            OSError: E2BIG, no NULL within ``limit``.
+        """
+
+    def read_struct(self, where: In[S] | InOut[S] | Out[S], kind: type[S]) -> S:
+        """Read a structure in the tracee's own layout; a 32-bit one is widened to ``kind``."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write all of ``data``. Raises BadAddress where the tracee itself could not write."""
+
+    def write_struct(self, where: Out[S] | InOut[S], what: S) -> None:
+        """Write a structure, narrowed to the 32-bit layout for a 32-bit program.
+
+        Raises:
+            OSError: EOVERFLOW, a value does not fit there.
+        """
+
+    def fd(self, number: int) -> AbstractContextManager[int]:
+        """Our duplicate of a descriptor of the tracee, closed at the end of the ``with``.
+
+        It shares the tracee's offset and flags: never block on it (pidfd_getfd(2)).
+
+        Raises:
+            OSError: EBADF.
+        """
+
+    def open(
+        self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
+    ) -> int:
+        """openat2(2) as the tracee would: its root, its working directory, its ``dirfd``.
+
+        Magic links are not followed, except that ``/proc/self`` and ``/proc/thread-self`` mean
+        the tracee. The rights are the supervisor's, which are the view owner's; as root they are
+        not the tracee's own.
+
+        Returns:
+            A descriptor of ours, close-on-exec.
+        """
+
+    def path_of(self, dirfd: int, path: bytes) -> bytes:
+        """The absolute path, in the tracee's root, that ``path`` names; symbolic links as they are."""
+
+    @property
+    def cwd(self) -> bytes:
+        """The working directory as a path in the supervisor's root."""
+
+    @property
+    def umask(self) -> int:
+        """The file mode creation mask."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Real, effective, saved and file-system ids, groups, effective capabilities."""
+
+    @property
+    def command(self) -> bytes:
+        """The program's short name, /proc/pid/comm."""
