@@ -1,0 +1,200 @@
+"""What a view traps: call numbers, and the register values on which it does.
+
+A condition on a register is tested at the width at which the kernel looks at that register: who
+compares 64 bits of an ``int`` is passed by anyone who sets the upper half (CVE-2019-7303). Traps
+may be wider than the hooks ask for, never narrower: the supervisor looks at every condition again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from ..abi.arch import SUPPORTED, Arch
+from ..abi.sysno import SYSNO
+from ..errors import ServiceError
+from ..service import Condition, HookSpec, Under
+from ..syscalls.base import Syscall, members
+from ..syscalls.socketcall import SOCKETCALL
+
+_32: Final = 0xFFFF_FFFF
+
+Test = tuple[int, int, frozenset[int]]
+"""A register's index in the program's own order; how many of its low bits count, 16, 32 or 64; the
+values of these bits that pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One way to be trapped: every test holds. Without tests it always holds."""
+
+    tests: tuple[Test, ...] = ()
+
+
+Traps = Mapping[Arch, Mapping[int, tuple[Term, ...]]]
+"""Architecture to call number to the terms of which any one traps the call."""
+
+
+class FilterError(ServiceError):
+    """The hooks can't be made a filter; the text names the call or the figure in the way."""
+
+
+def traps_of(specs: Iterable[HookSpec], arches: Iterable[Arch] = SUPPORTED) -> Traps:
+    """What the hooks ``specs`` need trapped, on each of ``arches``.
+
+    Conditions that a register can't tell (`Under`) are left to the supervisor. A call that an
+    architecture does not have is left out there.
+
+    Raises:
+        FilterError: a hook on a call that is never trapped, or on a value that its register can't
+            hold.
+    """
+    found: dict[Arch, dict[int, list[Term]]] = {arch: {} for arch in arches}
+    for spec in specs:
+        for name, call in members(spec.call).items():
+            for arch, numbers in found.items():
+                terms = _terms(call, spec.conditions, arch)
+                if terms and (why := never_trapped(name, conditional=Term() not in terms)):
+                    raise FilterError(f"{name} can't be hooked: {why}")
+                if (number := SYSNO[arch].get(name)) is not None:
+                    numbers.setdefault(number, []).extend(terms)
+                if arch is Arch.I386 and terms:
+                    numbers.setdefault(SYSNO[arch]["socketcall"], []).extend(_inside(call))
+    return union({a: {n: tuple(terms) for n, terms in ns.items()} for a, ns in found.items()})
+
+
+# A trapped call waits, until the supervisor has received it, in a way that any signal may end: a
+# handler without SA_RESTART then makes it fail with EINTR though it did not run.
+_EINTR: Final = "a signal would make it fail with EINTR, which its callers can't handle"
+_NEVER: Final = (
+    (r"close|close_range|dup|dup2|dup3|fork|vfork|clone|clone3|futex.*", _EINTR),
+    (r"exit|exit_group|restart_syscall", "it must not wait: it can't be asked again"),
+    # Not signalfd, which makes a descriptor.
+    (r"rt_sig.*|sig(action|altstack|nal|pending|procmask|return|suspend)", _EINTR),
+    (r"nanosleep", _EINTR),
+)
+_SLEEPS: Final = r"clock_nanosleep(_time64)?"
+
+
+def never_trapped(name: str, *, conditional: bool = False) -> str:
+    """Why the call ``name`` must not be trapped; "" if it may be.
+
+    ``conditional``: its registers decide, so that the ordinary use of it stays untrapped.
+    """
+    for pattern, why in _NEVER:
+        if re.fullmatch(pattern, name):
+            return why
+    if re.fullmatch(_SLEEPS, name) and not conditional:
+        return f"{_EINTR}; with a condition on a register (flags, clockid) it can"
+    return ""
+
+
+def _inside(call: type[Syscall]) -> list[Term]:
+    """The terms that trap ``call`` inside an i386 socketcall(2), whatever its arguments.
+
+    They lie in memory, where BPF can't look.
+    """
+    numbers = frozenset(number for number, inner in SOCKETCALL.items() if inner is call)
+    return [Term(((0, 32, numbers),))] if numbers else []
+
+
+def _terms(call: type[Syscall], conditions: Mapping[str, Condition], arch: Arch) -> list[Term]:
+    """The terms of one hook on one call; none if it can't ever hold."""
+    alternatives: list[tuple[Test, ...]] = [()]
+    for name, condition in conditions.items():
+        if isinstance(condition, Under):
+            continue
+        values = {condition} if isinstance(condition, int) else set(condition)
+        if name in call.registers:
+            ways = _ways(call, name, values, arch)
+        else:  # implied by the call, so decided here
+            ways = [()] if getattr(call, name) in values else []
+        alternatives = [(*a, *b) for a in alternatives for b in ways]
+    return [Term(tuple(sorted(tests, key=lambda test: test[:2]))) for tests in alternatives]
+
+
+def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[tuple[Test, ...]]:
+    """The tests, any one group of which says that the register holds one of ``values``."""
+    position = call.registers.index(name)
+    width = call.kinds[position].width
+    for value in values:
+        if not -(1 << width - 1) <= value < 1 << width:
+            raise FilterError(f"{call.__name__}: {name}={value:#x} does not fit {width} bits")
+    slots = call.compat if arch.is_compat and call.compat is not None else call.registers
+    if name + ":lo" in slots:
+        low, high = slots.index(name + ":lo"), slots.index(name + ":hi")
+        halves: dict[int, set[int]] = {}
+        for value in values:
+            halves.setdefault(value >> 32 & _32, set()).add(value & _32)
+        return [
+            ((low, 32, frozenset(lows)), (high, 32, frozenset({half})))
+            for half, lows in halves.items()
+        ]
+    if name not in slots:  # this architecture does not pass it: it reads as 0
+        return [()] if 0 in values else []
+    if arch.is_compat and width == 64:
+        # A 32-bit program has half the bits; what needs more it can't ask for.
+        width, values = 32, {value for value in values if -(1 << 31) <= value < 1 << 32}
+    passing = frozenset(value & (1 << width) - 1 for value in values)
+    return [((slots.index(name), width, passing),)] if passing else []
+
+
+def union(*traps: Traps) -> Traps:
+    """What traps all that any of ``traps`` does."""
+    out: dict[Arch, dict[int, tuple[Term, ...]]] = {}
+    for one in traps:
+        for arch, numbers in one.items():
+            into = out.setdefault(arch, {})
+            for number, terms in numbers.items():
+                into[number] = simplified((*into.get(number, ()), *terms))
+    return out
+
+
+def covers(wide: Traps, narrow: Traps) -> bool:
+    """Does ``wide`` trap all that ``narrow`` does? If so, nothing need be installed for it.
+
+    True is certain. False may be said of a ``narrow`` that only several terms of ``wide`` together
+    cover: the processes are then re-armed without need.
+    """
+    return all(
+        _within(point, wide.get(arch, {}).get(number, ()))
+        for arch, numbers in narrow.items()
+        for number, terms in numbers.items()
+        for term in terms
+        for point in _points(term)
+    )
+
+
+def simplified(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The same in fewer terms; those that differ in the last test's values alone become one."""
+    merged: dict[tuple[tuple[Test, ...], int, int], frozenset[int]] = {}
+    for term in terms:
+        if not term.tests:
+            return (Term(),)
+        *rest, (index, width, values) = term.tests
+        key = tuple(rest), index, width
+        merged[key] = merged.get(key, frozenset()) | values
+    return tuple(
+        Term((*rest, (index, width, values)))
+        for (rest, index, width), values in merged.items()
+        if values and all(test[2] for test in rest)
+    )
+
+
+def _points(term: Term) -> Iterator[list[tuple[int, int, int]]]:
+    """Every combination of values that passes: (register, bits, value) per test."""
+    for values in product(*(sorted(test[2]) for test in term.tests)):
+        yield [(i, w, v) for (i, w, _), v in zip(term.tests, values, strict=True)]
+
+
+def _within(point: list[tuple[int, int, int]], terms: tuple[Term, ...]) -> bool:
+    return any(
+        all(
+            any(i == index and w >= width and v & (1 << width) - 1 in passing for i, w, v in point)
+            for index, width, passing in term.tests
+        )
+        for term in terms
+    )
