@@ -16,7 +16,7 @@ from viewosd.core.filter import FilterError, Term, compile_filter, covers, traps
 from viewosd.core.traps import never_trapped
 from viewosd.service import HookSpec, Under
 from viewosd.syscalls import base
-from viewosd.syscalls.kinds import CStr, DirFd, Fd, Int, Long, Mode, Offset, Ptr, ULong
+from viewosd.syscalls.kinds import CStr, DirFd, Fd, Int, Long, Mode, Offset, Ptr, Uid, ULong
 from viewosd.testing.bpf import run, steps, trapped
 
 X86_64, I386, AARCH64 = Arch.X86_64, Arch.I386, Arch.AARCH64
@@ -194,6 +194,36 @@ def test_an_i386_register_order_of_its_own_is_followed():
     assert not trapped(program, "clock_adjtime", I386, (1, 0xFFFF_FFFE))
     assert trapped(program, "clock_adjtime", X86_64, (1, (1 << 64) - 2))
     assert not trapped(program, "clock_adjtime", X86_64, (1, 0xFFFF_FFFE))
+
+
+def test_an_aarch64_register_order_of_its_own_is_followed():
+    class mount(base.Syscall):
+        source: Ptr
+        flags: Int
+        aarch64 = ("flags", "source")
+
+    program = program_for(mount, (X86_64, AARCH64), flags=1)
+    assert trapped(program, "mount", AARCH64, (1, 9))
+    assert not trapped(program, "mount", AARCH64, (9, 1))
+    assert trapped(program, "mount", X86_64, (9, 1))
+
+
+def test_a_16_bit_id_of_an_i386_program_is_compared_as_the_kernel_widens_it():
+    class setresuid(base.Syscall):
+        ruid: Uid
+        euid: Uid
+        uid16 = True
+
+    program = program_for(setresuid, ruid=[-1, 1000, 70000, 0xFFFF])
+    assert [trapped(program, "setresuid", I386, (n,)) for n in (0xFFFF, 0x5_03E8, 70000, 5)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    accepted = [
+        n
+        for n in (0xFFFF_FFFF, 1000, 70000, 0xFFFF, 5)
+        if trapped(program, "setresuid", X86_64, (n,))
+    ]
+    assert accepted == [0xFFFF_FFFF, 1000, 70000, 0xFFFF]
 
 
 def test_a_register_that_an_i386_program_does_not_pass_reads_as_zero():

@@ -18,6 +18,7 @@ from ..abi.sysno import SYSNO
 from ..errors import ServiceError
 from ..service import Condition, HookSpec, Under
 from ..syscalls.base import Syscall, members
+from ..syscalls.kinds import Uid
 from ..syscalls.socketcall import SOCKETCALL
 
 _32: Final = 0xFFFF_FFFF
@@ -118,12 +119,12 @@ def _terms(call: type[Syscall], conditions: Mapping[str, Condition], arch: Arch)
 
 def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[tuple[Test, ...]]:
     """The tests, any one group of which says that the register holds one of ``values``."""
-    position = call.registers.index(name)
-    width = call.kinds[position].width
+    kind = call.kinds[call.registers.index(name)]
+    width = kind.width
     for value in values:
         if not -(1 << width - 1) <= value < 1 << width:
             raise FilterError(f"{call.__name__}: {name}={value:#x} does not fit {width} bits")
-    slots = call.compat if arch.is_compat and call.compat is not None else call.registers
+    slots = call.order(arch)
     if name + ":lo" in slots:
         low, high = slots.index(name + ":lo"), slots.index(name + ":hi")
         halves: dict[int, set[int]] = {}
@@ -135,7 +136,10 @@ def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[
         ]
     if name not in slots:  # this architecture does not pass it: it reads as 0
         return [()] if 0 in values else []
-    if arch.is_compat and width == 64:
+    if arch.is_compat and call.uid16 and issubclass(kind, Uid):
+        # The kernel makes 0xFFFF -1 and leaves the others as they are (kernel/uid16.c).
+        width, values = 16, {v & _32 for v in values if v & _32 < 0xFFFF or v & _32 == _32}
+    elif arch.is_compat and width == 64:
         # A 32-bit program has half the bits; what needs more it can't ask for.
         width, values = 32, {value for value in values if -(1 << 31) <= value < 1 << 32}
     passing = frozenset(value & (1 << width) - 1 for value in values)
