@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import resource
 import struct
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewosd.abi import bpf as o
-from viewosd.abi.arch import NATIVE
+from viewosd.abi.arch import NATIVE, Arch
 from viewosd.abi.seccomp import SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF
 from viewosd.abi.sysno import SYSNO
 from viewosd.core.filter import Term, compile_filter
@@ -171,5 +172,28 @@ def test_a_refused_call_fails_with_enosys_and_its_neighbour_works():
         seccomp_install(program, 0)
         refused = libc.syscall(GETPPID), ctypes.get_errno()
         return int(refused != (-1, errno.ENOSYS) or os.getuid() < 0)
+
+    assert code_of_a_child_that(act) == 0
+
+
+@pytest.mark.skipif(NATIVE is not Arch.X86_64, reason="int 0x80 is of x86")
+def test_a_64_bit_program_can_not_hide_from_an_i386_condition_in_its_upper_halves():
+    # push rbx; mov rbx, VALUE; mov eax, 20 (getpid); int 0x80; pop rbx; ret
+    value = 0xDEAD_0000_0005
+    body = b"\x53\x48\xbb" + struct.pack("<Q", value) + b"\xb8\x14\0\0\0\xcd\x80\x5b\xc3"
+    program = compile_filter({Arch.I386: {20: (Term(((0, 32, frozenset({5})),)),)}})
+
+    def ask() -> int:
+        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        page.write(body)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        return ctypes.CFUNCTYPE(ctypes.c_int)(start)()
+
+    if code_of_a_child_that(lambda: int(ask() != os.getpid())) != 0:
+        pytest.skip("no i386 calls, or no executable memory, here")
+
+    def act():
+        seccomp_install(program, 0)
+        return int(ask() != -errno.ENOSYS)
 
     assert code_of_a_child_that(act) == 0

@@ -140,7 +140,8 @@ def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[
         # The kernel makes 0xFFFF -1 and leaves the others as they are (kernel/uid16.c).
         width, values = 16, {v & _32 for v in values if v & _32 < 0xFFFF or v & _32 == _32}
     elif arch.is_compat and width == 64:
-        # A 32-bit program has half the bits; what needs more it can't ask for.
+        # An i386 call has half the bits; what needs more it can't ask for. A 64-bit program that
+        # does int 0x80 shows its upper halves to seccomp nevertheless, so they aren't looked at.
         width, values = 32, {value for value in values if -(1 << 31) <= value < 1 << 32}
     passing = frozenset(value & (1 << width) - 1 for value in values)
     return [((slots.index(name), width, passing),)] if passing else []
@@ -153,7 +154,8 @@ def union(*traps: Traps) -> Traps:
         for arch, numbers in one.items():
             into = out.setdefault(arch, {})
             for number, terms in numbers.items():
-                into[number] = simplified((*into.get(number, ()), *terms))
+                if together := simplified((*into.get(number, ()), *terms)):
+                    into[number] = together
     return out
 
 
