@@ -7,9 +7,11 @@ in milliseconds, and what they need is not here.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds, and clients pass through here
 if TYPE_CHECKING:
+    from typing import Any
+
     from .errors import BadAddress as BadAddress
     from .errors import ServiceError as ServiceError
     from .errors import Vanished as Vanished

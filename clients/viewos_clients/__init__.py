@@ -1,0 +1,1 @@
+"""The commands. They start in tens of milliseconds: no trio, no supervisor, nothing slow."""

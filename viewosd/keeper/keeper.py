@@ -1,0 +1,285 @@
+"""viewos-run after its options: it starts the supervisor and then stands in PROG's place.
+
+For the shell that started it, the keeper is the job. What happens to PROG it does too: it stops
+when PROG stops, goes on when PROG does, and ends with PROG's status. What is done to it, it passes
+on. It is in PROG's process group, so ^C, ^Z and the window's size reach PROG from the terminal
+itself; the keeper blocks every signal and reads them one by one, to pass on only what PROG did not
+get:
+
+* not what the terminal sent to the whole foreground group (si_code SI_KERNEL, sigaction(2)),
+* not what a process of the view sent: `kill 0` there means its group, and it has done that,
+* everything else. A signal that kill(2) sends to the whole group from outside therefore reaches
+  PROG twice; it can't be told from one that was meant for the keeper alone.
+
+SIGSTOP can't be read. Sent to the group it stops PROG as well; sent to the keeper alone it stops
+just that. If the keeper is killed the view ends: see `viewosd.runtime.boot`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import stat
+import struct
+import time
+from importlib import import_module
+
+from . import inherit, unsafe
+from .link import Link
+from .plan import exit_status
+from .processes import descends, state_of
+
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from .plan import Plan
+
+# struct signalfd_siginfo, signalfd(2): ssi_signo, ssi_errno, ssi_code, ssi_pid; 128 bytes in all.
+_SIGINFO: Final = struct.Struct("=IiiI112x")
+_SI_KERNEL: Final = 0x80
+_FROM_TERMINAL: Final = {
+    signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP,
+    signal.SIGWINCH,
+}  # fmt: skip
+_ENDING: Final = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+
+
+class Keeper:
+    """One view's.
+
+    Args:
+        plan: what viewos-run was asked for; what PROG inherits is added here.
+        announce: told (0, "") when PROG runs, or the exit status and why PROG will not; before
+            that any number of (0, line) that the user should see. All this while descriptors 0 to
+            2 are still those that viewos-run was given.
+    """
+
+    def __init__(self, plan: Plan, announce: Callable[[int, str], None]) -> None:
+        self._plan = plan
+        self._announce = announce
+        self._supervisor = 0
+        self._prog = 0
+        self._running = False
+
+    def run(self) -> int:
+        """Start the view and stay until PROG has ended. Returns the exit status for viewos-run."""
+        try:
+            self._prepare()
+            self._start()
+        except OSError as error:
+            self._announce(125, f"can't start a view: {error.strerror or error}")
+            return 125
+        poller = select.poll()
+        poller.register(self._link, select.POLLIN)
+        poller.register(self._signals, select.POLLIN)
+        status: int | None = None
+        while status is None:
+            poller.poll()
+            # The link first: a signal is for PROG once PROG is there.
+            if self._link.open:
+                status = self._listen()
+                if not self._link.open:
+                    poller.unregister(self._link)
+                    if status is None:
+                        status = self._supervisor_died()
+            if status is None:
+                status = self._read_signals()
+        return status
+
+    def _prepare(self) -> None:
+        plan = self._plan
+        every = signal.valid_signals()
+        plan.sigmask = {int(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, every)}
+        plan.ignored, plan.umask = inherit.status()
+        plan.inherited = inherit.inherited()
+        plan.started = time.time()
+        # Whoever started us may ignore it, and then no status of a child would be kept for us.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # PROG must be findable below us when its supervisor dies.
+        unsafe.prctl(unsafe.PR_SET_CHILD_SUBREAPER, 1)
+        one, other = Link.pair()
+        plan.parking = (one.detach(), other.detach())
+        plan.journal = os.memfd_create("viewos-journal", os.MFD_CLOEXEC)
+        plan.state = os.memfd_create("viewos-state", os.MFD_CLOEXEC)
+        self._signals = unsafe.signalfd({int(number) for number in every})
+
+    def _start(self) -> None:
+        self._link, theirs = Link.pair()
+        self._plan.link = theirs.fileno()
+        self._supervisor = os.fork()
+        if self._supervisor == 0:
+            try:
+                self._link.close()
+                os.close(self._signals)
+                # By name: this process never loads the supervisor, and nothing here depends on it.
+                import_module("viewosd.runtime.boot").main(self._plan, theirs)
+            except BaseException as error:
+                theirs.tell("failed", 125, f"the supervisor can't start: {error!r}")
+            finally:
+                os._exit(125)
+        theirs.close()
+
+    def _listen(self) -> int | None:
+        stopped = 0
+        for line in self._link.hear():
+            word, _, rest = line.partition(" ")
+            if word == "started":
+                self._prog = int(rest)
+                self._started()
+            elif word == "stopped":
+                stopped = int(rest)
+            elif word == "continued":
+                stopped = 0
+            elif word == "exited":
+                return self._ended(int(rest.split()[0]), last=rest.endswith("last"))
+            elif word == "failed":
+                code, _, text = rest.partition(" ")
+                self._announce(int(code), text)
+                self._reap_supervisor()
+                return int(code)
+            elif word == "note":
+                if not self._plan.quiet:
+                    self._announce(0, rest)
+            elif word == "view":
+                self._plan.serverid = int(rest.split()[0])
+        if stopped:
+            self._stop(stopped)
+        return None
+
+    def _started(self) -> None:
+        self._running = True
+        self._announce(0, "")
+        inherit.let_go(self._plan.inherited)
+
+    def _ended(self, waitstatus: int, *, last: bool) -> int:
+        if last:
+            self._reap_supervisor()
+        return exit_status(waitstatus)
+
+    def _reap_supervisor(self) -> None:
+        """It is about to end and nothing of it shall be left when we do."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._supervisor, 0)
+
+    def _supervisor_died(self) -> int | None:
+        """PROG is our own child from here on. An empty view needs nothing else to go on."""
+        self._reap_supervisor()
+        if self._running:
+            return self._reap_prog()
+        self._announce(125, "the supervisor died before PROG could start")
+        return 125
+
+    def _reap_prog(self) -> int | None:
+        flags = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
+        stopped = 0
+        while True:
+            try:
+                pid, status = os.waitpid(-1, flags)
+            except ChildProcessError:
+                return 125  # PROG vanished with its supervisor; its status is lost
+            if pid == 0:
+                break
+            if pid != self._prog:
+                continue
+            if os.WIFSTOPPED(status):
+                stopped = os.WSTOPSIG(status)
+            elif os.WIFCONTINUED(status):
+                stopped = 0
+            else:
+                return exit_status(status)
+        if stopped:
+            self._stop(stopped)
+        return None
+
+    def _stop(self, number: int) -> None:
+        """Stop as PROG did, so that the shell sees it, and go on when the shell says so."""
+        if state_of(self._prog) != "T":
+            return  # it has gone on already
+        if number == signal.SIGSTOP:
+            os.kill(os.getpid(), number)
+            return
+        # An orphaned process group does not stop here, and then PROG has not by this signal either.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+
+    def _read_signals(self) -> int | None:
+        try:
+            raw = os.read(self._signals, 64 * _SIGINFO.size)
+        except BlockingIOError:
+            return None
+        for number, _, code, sender in _SIGINFO.iter_unpack(raw):
+            if number == signal.SIGCHLD:
+                if not self._link.open and (status := self._reap_prog()) is not None:
+                    return status
+            elif not self._running:
+                if number in _ENDING:
+                    return 128 + int(number)  # the supervisor sees the link close and ends
+            elif number == signal.SIGCONT or self._is_for_prog(number, code, sender):
+                self._pass_on(number)
+        return None
+
+    def _is_for_prog(self, number: int, code: int, sender: int) -> bool:
+        if sender == os.getpid():
+            return False
+        if code == _SI_KERNEL and number in _FROM_TERMINAL:
+            # Of a session only the leader hears that the terminal is gone, whoever is in front.
+            return number == signal.SIGHUP and os.getsid(0) == os.getpid()
+        return not (sender and descends(sender, self._supervisor))
+
+    def _pass_on(self, number: int) -> None:
+        if self._link.open:
+            self._link.tell(*(("continue",) if number == signal.SIGCONT else ("signal", number)))
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._prog, number)
+
+
+def run_detached(plan: Plan, announce: Callable[[int, str], None]) -> int:
+    """Run a keeper in a session of its own; print the view's id when PROG runs, or say why not.
+
+    A terminal as standard input becomes /dev/null for PROG, and so does a pipe as standard output:
+    ``id=$(viewos-run -d PROG)`` reads that until its last writer has closed it. The keeper stays.
+    """
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.close(reader)
+            _leave_terminal()
+
+            def report(code: int, text: str) -> None:
+                if code or not text:
+                    os.write(writer, os.fsencode(f"{code} {text or plan.serverid}"))
+                    os.close(writer)
+                else:
+                    announce(0, text)
+
+            Keeper(plan, report).run()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        code, _, text = os.fsdecode(file.read()).partition(" ")
+    if code == "0":
+        os.write(1, f"{text}\n".encode())
+        return 0
+    announce(int(code or 125), text or "the keeper died")
+    return int(code or 125)
+
+
+def _leave_terminal() -> None:
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    output = os.fstat(1)
+    if stat.S_ISFIFO(output.st_mode):
+        os.dup2(null, 1)
+        if os.path.samestat(os.fstat(2), output):
+            os.dup2(null, 2)
+    if os.isatty(0):
+        os.dup2(null, 0)
+    os.close(null)

@@ -1,0 +1,49 @@
+"""Who descends from whom, read from /proc: proc_pid_stat(5).
+
+A supervisor is a subreaper, so an orphan's chain of parents never leaves its view.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def _stat(pid: int | str) -> list[bytes]:
+    """Fields 3 (state), 4 (parent), 5 (process group) and so on; [] for a process that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            # The name is in parentheses and may hold any byte; nothing after the last one does.
+            return file.read(4096).rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def state_of(pid: int) -> str:
+    """R, S, D, T (stopped), t (traced), Z …; "" for a process that is gone."""
+    fields = _stat(pid)
+    return fields[0].decode() if fields else ""
+
+
+def parent_of(pid: int) -> int:
+    """The parent's process id; 0 where there is none, or no such process."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    """Is ``pid`` the ancestor itself or a descendant of it, now?"""
+    while pid > 1 and pid != ancestor:
+        pid = parent_of(pid)
+    return pid == ancestor
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Every process below ``ancestor``, parents before children. One pass, not a snapshot."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (fields := _stat(name)):
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found = list(children.get(ancestor, ()))
+    for pid in found:
+        found.extend(children.get(pid, ()))
+    return found

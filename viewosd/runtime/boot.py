@@ -1,0 +1,158 @@
+"""A supervisor's first steps, in the child that the keeper forks.
+
+An empty view traps nothing, so PROG can run before there is anything to supervise. This file
+starts it and waits for it with no more than a poll; the supervisor proper, which takes ten times as
+long to load as all else here, comes when a client connects, or at once when there are services or
+rc files to load before PROG.
+
+Sessions: PROG stays in the keeper's process group and session, and then the supervisor leaves them
+(setsid). So ^Z, `kill -9 %1` and the hang-up of a terminal do not touch it; and a process group is
+orphaned when it would have been without us, for PROG's parent is outside its session and does not
+count (POSIX, "orphaned process group").
+
+Ends:
+
+* PROG ends: the keeper is told and ends at once with PROG's status. The supervisor stays until the
+  last process that PROG has left behind is gone.
+* The keeper is killed: every process of the view gets SIGHUP and SIGCONT, as when a terminal is
+  closed. Those that ignore SIGHUP live on, and the supervisor with them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+
+from viewosd.keeper import inherit, place, unsafe
+
+from .prog import Prog
+from .spawn import Child, Program, start
+
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from viewosd.keeper.link import Link
+    from viewosd.keeper.plan import Plan
+
+
+class Booted:
+    """What the empty view's loop hands to the supervisor, or boot if there is no such loop.
+
+    Attributes:
+        plan: what the view is to be.
+        link: to the keeper.
+        control: the listening control socket; connections may wait in it.
+        signals: a signalfd for SIGCHLD; every signal is blocked.
+        prog: PROG, if `prog.pid` is not 0.
+    """
+
+    def __init__(self, plan: Plan, link: Link, control: socket.socket) -> None:
+        self.plan = plan
+        self.link = link
+        self.control = control
+        self.signals = unsafe.signalfd({signal.SIGCHLD})
+        self.prog = Prog(link, detached=plan.detach)
+
+
+def main(plan: Plan, link: Link) -> NoReturn:
+    """Be the supervisor of a view until its last process is gone."""
+    status = 125
+    try:
+        unsafe.prctl(unsafe.PR_SET_CHILD_SUBREAPER, 1)
+        unsafe.set_name(b"viewosd: " + os.fsencode(plan.viewname or "view"))
+        status = _boot(plan, link)
+    except place.PlaceError as error:
+        link.tell("failed", 125, error)
+    except OSError as error:
+        link.tell("failed", 125, f"can't start PROG: {error.strerror or error}")
+    except Exception as error:
+        if plan.log >= 0:
+            from traceback import format_exc
+
+            os.write(plan.log, os.fsencode(format_exc()))
+        link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
+    finally:
+        if plan.serverid:
+            place.remove(plan.serverid)
+        os._exit(status)
+
+
+def program(plan: Plan, argv: list[bytes] | None = None) -> Program:
+    """PROG, or an rc file, as spawn starts it: with all that the keeper was given."""
+    return Program(
+        plan.argv if argv is None else argv,
+        plan.env,
+        sigmask=plan.sigmask,
+        ignored=plan.ignored,
+        umask=plan.umask,
+    )
+
+
+def let_go(plan: Plan) -> None:
+    """PROG has been forked: give up what is PROG's, and leave its session. Nothing that is started
+    in the view from here on has its terminal.
+    """
+    inherit.let_go(plan.inherited)
+    os.setsid()
+
+
+def _boot(plan: Plan, link: Link) -> int:
+    plan.serverid = plan.serverid or os.getpid()
+    control = place.listen(plan.serverid)
+    link.tell("view", plan.serverid, plan.viewname)
+    booted = Booted(plan, link, control)
+    if not plan.light:
+        return _supervise(booted)
+    child = start(program(plan))
+    if not _wait_for_exec(child, booted):
+        return 0
+    let_go(plan)
+    return _supervise(booted) if _wait(booted) else 0
+
+
+def _wait_for_exec(child: Child, booted: Booted) -> bool:
+    os.read(child.status, 1)  # nothing of the view's is trapped: exec needs nobody's help
+    os.close(child.pidfd)
+    if failure := child.failure():
+        os.waitpid(child.pid, 0)
+        place.remove(booted.plan.serverid)
+        booted.link.tell("failed", *failure)
+        return False
+    booted.prog.started(child.pid)
+    return True
+
+
+def _wait(booted: Booted) -> bool:
+    """The empty view's loop. True: a client has come; False: the last process is gone."""
+    prog, link = booted.prog, booted.link
+    poller = select.poll()
+    for source in (booted.signals, link, booted.control):
+        poller.register(source, select.POLLIN)
+    linked = True
+    while True:
+        prog.reap()
+        if prog.childless:
+            # First the name, then the news: whoever waits for the keeper finds nothing of us left.
+            place.remove(booted.plan.serverid)
+            prog.report(last=True)
+            return False
+        prog.report(last=False)
+        ready = dict(poller.poll())
+        if booted.signals in ready:
+            os.read(booted.signals, 1 << 12)
+        if linked and link.fileno() in ready:
+            prog.obey()
+            if not link.open:
+                poller.unregister(link)
+                linked = False
+        if booted.control.fileno() in ready:
+            return True
+
+
+def _supervise(booted: Booted) -> int:
+    from .supervisor import run
+
+    return run(booted)

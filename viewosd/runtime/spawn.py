@@ -1,0 +1,263 @@
+"""Start a program inside a view: fork, put right what differs, install the filter, exec.
+
+The supervisor blocks every signal and all its descriptors are close-on-exec, so what the program
+gets is what this file gives it and nothing else.
+
+The listener of a new filter is in the child and has to come to the parent without a system call
+that a hook may trap: nobody would answer it. So the child writes its number into memory that both
+share, and sleeps in short steps (nanosleep is never trapped) until the parent has fetched it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import signal
+import struct
+import time
+
+from viewosd.keeper.unsafe import PR_SET_NO_NEW_PRIVS, Execve, prctl
+
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final, NoReturn
+
+# The shared memory: how far the child is, the errno that stopped it, its listener's number, and the
+# parent's word that it may go on.
+_STAGE, _ERRNO, _LISTENER, _GO = range(0, 16, 4)
+_INT: Final = struct.Struct("=i")
+_SETUP, _FILTER, _READY, _EXEC = range(4)
+_STAGES: Final = ("preparing", "installing the filter", "waiting", "exec")
+# What execvp(3) goes on from to the next directory of PATH.
+_NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
+_DEFAULT_PATH: Final = b"/bin:/usr/bin"
+_STEP: Final = 0.0002  # seconds
+
+
+class Program:
+    """What to start and how.
+
+    Args:
+        argv: the program, looked for in its own PATH if it has no slash, and its arguments.
+        env: "NAME=value" entries as execve(2) takes them.
+        fds: numbers in the program and the descriptors of ours they are to be, and no others; None:
+            those that are not close-on-exec, as they are.
+        cwd: a descriptor of its directory; None: ours.
+        sigmask, ignored: signals that are blocked, that are ignored; all others get their default.
+        umask: None: ours.
+        session: give it a session of its own; else it is in our process group.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[bytes],
+        env: Sequence[bytes],
+        *,
+        fds: Mapping[int, int] | None = None,
+        cwd: int | None = None,
+        sigmask: set[int] | None = None,
+        ignored: set[int] | None = None,
+        umask: int | None = None,
+        session: bool = False,
+    ) -> None:
+        self.argv = list(argv)
+        self.env = list(env)
+        self.fds = fds
+        self.cwd = cwd
+        self.sigmask = sigmask or set()
+        self.ignored = ignored or set()
+        self.umask = umask
+        self.session = session
+
+    def candidates(self) -> list[bytes]:
+        """The paths that execvp(3) would try."""
+        name = self.argv[0]
+        if b"/" in name or not name:
+            return [name]
+        path = next((e[5:] for e in self.env if e.startswith(b"PATH=")), _DEFAULT_PATH)
+        return [(d + b"/" if d else b"") + name for d in path.split(b":")]
+
+
+class Child:
+    """A program that was started; its exec need not have happened yet, for a service may hook it.
+
+    Attributes:
+        pid, pidfd: the process. Whoever started it has to wait for it.
+        listener: of its filter, None without one.
+        status: reads as ended once exec has succeeded, or won't; then ask `failure()`.
+    """
+
+    def __init__(
+        self, program: Program, pid: int, pidfd: int, status: int, shared: mmap.mmap
+    ) -> None:
+        self.pid, self.pidfd, self.status = pid, pidfd, status
+        self.listener: int | None = None
+        self._program = program
+        self._shared = shared
+
+    def failure(self) -> tuple[int, str] | None:
+        """Why exec failed: the exit status that a shell would give, and a line. None: it succeeded
+        (or a signal killed the child before; then that is its wait status).
+
+        Once, after `status` has ended; it closes `status`.
+        """
+        os.close(self.status)
+        stage, code = (_INT.unpack_from(self._shared, at)[0] for at in (_STAGE, _ERRNO))
+        self._shared.close()
+        if not code:
+            return None
+        if stage != _EXEC:
+            return 125, f"{_STAGES[stage]}: {os.strerror(code)}"
+        name = os.fsdecode(self._program.argv[0])
+        if code == errno.ENOENT and "/" not in name:
+            return 127, f"{name}: not found"
+        if code == errno.EACCES and os.path.isdir(name):
+            code = errno.EISDIR
+        return 127 if code == errno.ENOENT else 126, f"{name}: {os.strerror(code)}"
+
+
+def start(program: Program, filter_program: bytes | None = None) -> Child:
+    """Start it, under a filter if there is one: an array of struct sock_filter.
+
+    Returns before exec: whoever supervises must serve `listener` while it waits for `status`.
+
+    Raises:
+        OSError: no process could be made, or the filter could not be installed (EBUSY: a filter
+            with a listener is in place already; EINVAL, ENOSYS: the kernel can't).
+    """
+    shared = mmap.mmap(-1, mmap.PAGESIZE)
+    status, ours = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(status)
+        os.close(ours)
+        raise
+    if pid == 0:
+        _child(program, filter_program, shared, ours)
+    os.close(ours)
+    child = Child(program, pid, os.pidfd_open(pid), status, shared)
+    if filter_program is not None:
+        try:
+            child.listener = _fetch_listener(child, shared)
+        except OSError:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(child.pidfd)
+            os.close(status)
+            raise
+    return child
+
+
+def _fetch_listener(child: Child, shared: mmap.mmap) -> int:
+    from .unsafe import pidfd_getfd
+
+    while not (number := _INT.unpack_from(shared, _LISTENER)[0]):
+        if code := _INT.unpack_from(shared, _ERRNO)[0]:
+            stage = _INT.unpack_from(shared, _STAGE)[0]
+            raise OSError(code, f"{_STAGES[stage]}: {os.strerror(code)}")
+        if os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            raise OSError(errno.ESRCH, "it was killed before its filter was installed")
+        time.sleep(_STEP)
+    listener = pidfd_getfd(child.pidfd, number - 1)
+    _INT.pack_into(shared, _GO, 1)
+    return listener
+
+
+def _child(
+    program: Program, filter_program: bytes | None, shared: mmap.mmap, status: int
+) -> NoReturn:
+    """The forked child. It never returns into the supervisor's code, whatever happens."""
+    try:
+        _put_right(program, status)
+        paths = program.candidates()
+        execve = Execve(program.argv, program.env)
+        if filter_program is not None:
+            _INT.pack_into(shared, _STAGE, _FILTER)
+            listener = _install(filter_program)
+            _INT.pack_into(shared, _STAGE, _READY)
+            _INT.pack_into(shared, _LISTENER, listener + 1)
+            while not _INT.unpack_from(shared, _GO)[0]:
+                time.sleep(_STEP)
+        _INT.pack_into(shared, _STAGE, _EXEC)
+        # Last: a signal that came meanwhile takes effect now, as it would have before an exec.
+        signal.pthread_sigmask(signal.SIG_SETMASK, program.sigmask)
+        _INT.pack_into(shared, _ERRNO, _exec(execve, paths, program))
+    except OSError as error:
+        _INT.pack_into(shared, _ERRNO, error.errno or errno.EIO)
+    except BaseException:
+        _INT.pack_into(shared, _ERRNO, errno.EIO)
+    finally:
+        os._exit(127)
+
+
+def _put_right(program: Program, status: int) -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        action = signal.SIG_IGN if number in program.ignored else signal.SIG_DFL
+        signal.signal(number, action)
+    if program.session:
+        os.setsid()
+    if program.umask is not None:
+        os.umask(program.umask)
+    if program.cwd is not None:
+        os.fchdir(program.cwd)
+    if program.fds is not None:
+        _arrange(program.fds, status)
+
+
+def _arrange(fds: Mapping[int, int], status: int) -> None:
+    """Give descriptors their numbers. First out of the way: a number may be another's source."""
+    above = max((*fds, *fds.values(), status, 2)) + 1
+    moved = {n: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for n, fd in fds.items()}
+    if status in fds:
+        # Its end is the news that exec has happened; it must go with exec and not before.
+        fcntl.fcntl(status, fcntl.F_DUPFD_CLOEXEC, above)
+    for number, fd in moved.items():
+        os.dup2(fd, number)
+    for number in {0, 1, 2} - set(fds):
+        with contextlib.suppress(OSError):
+            os.close(number)
+
+
+def _install(filter_program: bytes) -> int:
+    from viewosd.abi.seccomp import (
+        SECCOMP_FILTER_FLAG_NEW_LISTENER,
+        SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    )
+
+    from .unsafe import seccomp_install
+
+    def install(flags: int) -> int:
+        try:
+            return seccomp_install(filter_program, flags)
+        except PermissionError:
+            # The kernel's condition for everybody but root: seccomp(2), EACCES. Not set before it
+            # is asked for: set-uid programs work in the views of root.
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
+            return seccomp_install(filter_program, flags)
+
+    try:
+        return install(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel before 5.19 does not know the second flag
+            raise
+        return install(SECCOMP_FILTER_FLAG_NEW_LISTENER)
+
+
+def _exec(execve: Execve, paths: Sequence[bytes], program: Program) -> int:
+    """The errno to report, as execvp(3) chooses it; it returns only if every path failed."""
+    worst = errno.ENOENT
+    for path in paths:
+        code = execve(path)
+        if code == errno.ENOEXEC:
+            # A script without "#!". execvp(3) gives it to the shell, and so do env(1) and nice(1).
+            return Execve([b"/bin/sh", path, *program.argv[1:]], program.env)(b"/bin/sh")
+        if code == errno.EACCES:
+            worst = code
+        elif code not in _NEXT:
+            return code
+    return worst
