@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
 
@@ -52,7 +52,7 @@ class HookSpec:
     """What `hook` was told: which calls, when, and how the supervisor treats them."""
 
     call: type[Syscall]
-    conditions: dict[str, Condition] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
     deadline_s: float | None = DEADLINE_S
     idempotent: bool = True
     interruptible: bool = False

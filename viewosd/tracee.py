@@ -57,7 +57,7 @@ class Tracee(Protocol):
         """What it runs as; decides which layout of a structure it uses."""
 
     def check(self) -> None:
-        """Raise `Vanished` unless the call still waits. Ask before an effect that can't be undone."""
+        """Raise `Vanished` unless the call still waits: ask before what can't be undone."""
 
     def read(self, address: int, length: int) -> bytes:
         """Read exactly ``length`` bytes. Raises BadAddress as the kernel would EFAULT."""
@@ -113,7 +113,7 @@ class Tracee(Protocol):
         """
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
-        """The absolute path, in the tracee's root, that ``path`` names; symbolic links as they are."""
+        """``path`` made absolute, in the tracee's root; symbolic links as they are."""
 
     @property
     def cwd(self) -> bytes:

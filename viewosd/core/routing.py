@@ -1,0 +1,104 @@
+"""Who answers a call: the services of a view in their order, made into one table.
+
+Pure. The table is built anew whenever the list of services changes; looking a call up is two
+dictionary accesses, because that is done for every notification.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..abi.arch import Arch
+from ..abi.sysno import SYSNO
+from ..service import HookSpec, Service, Under
+from ..syscalls.base import Syscall, members
+from ..syscalls.socketcall import SOCKETCALL
+from .stats import CallStats, Stats
+
+Test = tuple[int, int, frozenset[int]]
+
+
+class Handler:
+    """One hook, bound to its service, with its conditions ready to be tested."""
+
+    __slots__ = ("is_async", "method", "plain", "service", "spec", "tests", "under")
+
+    def __init__(
+        self, service: Service, spec: HookSpec, method: Callable[..., Any], call: type[Syscall]
+    ) -> None:
+        self.service, self.spec, self.method = service, spec, method
+        self.is_async = inspect.iscoroutinefunction(method)
+        self.tests: tuple[Test, ...] = tuple(_tests(spec, call))
+        self.under = tuple(
+            (n, c.prefix) for n, c in spec.conditions.items() if isinstance(c, Under)
+        )
+        self.plain = not self.tests and not self.under
+
+    def accepts(self, args: tuple[int, ...]) -> bool:
+        """Do the registers fulfil its conditions? (Paths are the runtime's to look at.)"""
+        return all(args[index] & mask in values for index, mask, values in self.tests)
+
+
+class Route:
+    """What happens with one call number: its class, and the hooks to ask, in order."""
+
+    __slots__ = ("call", "handlers", "inline", "name", "stats")
+
+    def __init__(self, call: type[Syscall], handlers: list[Handler], stats: CallStats) -> None:
+        self.call, self.handlers, self.stats = call, handlers, stats
+        self.name = call.__name__
+        # The common case by far: one plain hook without conditions, called at once.
+        only = handlers[0] if len(handlers) == 1 else None
+        self.inline = only.method if only and only.plain and not only.is_async else None
+
+
+Routes = dict[int, dict[int, Route]]
+"""Architecture to call number to route."""
+
+
+def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Stats) -> Routes:
+    """The table for a view's services, in search order."""
+    found: dict[type[Syscall], list[Handler]] = {}
+    for service in services:
+        for spec, method in service.hooks():
+            for call in members(spec.call).values():
+                if applies(spec, call):
+                    found.setdefault(call, []).append(Handler(service, spec, method, call))
+    routes: Routes = {arch: {} for arch in arches}
+    for arch, table in routes.items():
+        numbers = SYSNO[Arch(arch)]
+        for call, handlers in found.items():
+            if call.__name__ in numbers:
+                table[numbers[call.__name__]] = Route(call, handlers, stats.of(call.__name__))
+    return routes
+
+
+def inner_call(args: tuple[int, ...]) -> type[Syscall] | None:
+    """The call inside an i386 socketcall(2), by its first argument; None: no such one."""
+    return SOCKETCALL.get(args[0] & 0xFFFF_FFFF)
+
+
+def applies(spec: HookSpec, call: type[Syscall]) -> bool:
+    """False where a condition is on a register that ``call`` implies, with another value."""
+    for name, condition in spec.conditions.items():
+        if name not in call.registers and not isinstance(condition, Under):
+            implied = getattr(call, name, None)
+            if not isinstance(implied, int) or implied not in values_of(condition):
+                return False
+    return True
+
+
+def values_of(condition: Any) -> tuple[int, ...]:
+    """The numbers that a condition accepts."""
+    return (condition,) if isinstance(condition, int) else tuple(condition)
+
+
+def _tests(spec: HookSpec, call: type[Syscall]) -> Iterable[Test]:
+    for name, condition in spec.conditions.items():
+        if isinstance(condition, Under) or name not in call.registers:
+            continue
+        index = call.registers.index(name)
+        mask = (1 << call.kinds[index].width) - 1
+        yield index, mask, frozenset(v & mask for v in values_of(condition))

@@ -1,0 +1,1 @@
+"""All that waits, and all that talks to the kernel."""

@@ -1,0 +1,103 @@
+"""What was received and not yet answered, in memory that outlives the supervisor.
+
+A notification that was received is never delivered again; if its supervisor dies, the tracee
+hangs. But any holder of the listener may answer a cookie that it knows. So RECV writes straight
+into a slot of a memfd that the keeper holds too, and a successor finds it there.
+
+Layout: slot 0 is the header; a slot has SLOT bytes: struct seccomp_notif (80), then
+
+    u32 listener  the key of the listener, written before RECV
+    u32 begun     1: a hook that may not be run twice has been called
+    u32 attempts  how many supervisors died with this call in hand
+
+A slot whose cookie is 0 is free: answering clears it. Death between SEND and the clearing leaves
+an answered cookie, which the kernel no longer knows (ENOENT): the successor drops it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+
+SLOT = 128
+SLOTS = 8192  # 1 MiB, of which only touched pages exist; more calls in flight wait in the kernel
+WINDOW = 1032  # what RECV is shown: ioctl hands over more than 1024 bytes uncopied
+_NOTIF = 80
+_META = struct.Struct("=III")
+_ZERO = bytes(_NOTIF + _META.size)
+_HEAD = struct.Struct("=QQ")  # heartbeat, next listener key
+
+
+class Journal:
+    """The slots. One reader and writer at a time: the living supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        """``fd``: a memfd; it is made as long as it must be and stays the caller's."""
+        size = SLOT * SLOTS + WINDOW
+        if os.fstat(fd).st_size < size:
+            os.ftruncate(fd, size)
+        self._map = mmap.mmap(fd, size)
+        self._view = memoryview(self._map)
+        self._free = [n for n in range(SLOTS - 1, 0, -1) if not self._cookie(n)]
+        self._beat = _HEAD.unpack_from(self._map)[0]
+
+    def _cookie(self, slot: int) -> int:
+        return int.from_bytes(self._map[slot * SLOT : slot * SLOT + 8], "little")
+
+    def take(self) -> int:
+        """A free slot. Low numbers come first, so few pages are ever touched.
+
+        Raises:
+            IndexError: all are in use.
+        """
+        return self._free.pop()
+
+    def window(self, slot: int) -> memoryview:
+        """Where RECV writes."""
+        return self._view[slot * SLOT : slot * SLOT + WINDOW]
+
+    def prepare(self, slot: int, listener: int) -> None:
+        """Zero the slot and write whose it will be, before RECV."""
+        at = slot * SLOT
+        self._view[at : at + len(_ZERO)] = _ZERO
+        _META.pack_into(self._map, at + _NOTIF, listener, 0, 0)
+
+    def begin(self, slot: int) -> None:
+        """A hook that may not be run twice is about to be called."""
+        struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 4, 1)
+
+    def release(self, slot: int) -> None:
+        """The call was answered or is gone; the slot may be taken again."""
+        at = slot * SLOT
+        self._view[at : at + 8] = _ZERO[:8]
+        self._free.append(slot)
+
+    def left_behind(self) -> Iterator[tuple[int, int, bool, int]]:
+        """What a dead supervisor had in hand: (slot, listener key, begun, attempts before this).
+
+        Counts one attempt more for each.
+        """
+        for slot in range(1, SLOTS):
+            if self._cookie(slot):
+                at = slot * SLOT + _NOTIF
+                listener, begun, attempts = _META.unpack_from(self._map, at)
+                _META.pack_into(self._map, at, listener, begun, attempts + 1)
+                yield slot, listener, bool(begun), attempts
+
+    def beat(self) -> None:
+        """Say that the supervisor's loop turns; the keeper's watchdog looks at it."""
+        self._beat += 1
+        struct.pack_into("=Q", self._map, 0, self._beat)
+
+    def next_key(self) -> int:
+        """A listener key that was never used in this journal."""
+        key = _HEAD.unpack_from(self._map)[1] + 1
+        struct.pack_into("=Q", self._map, 8, key)
+        return int(key)
+
+    def close(self) -> None:
+        """Unmap; the memfd itself is the keeper's."""
+        self._view.release()
+        self._map.close()

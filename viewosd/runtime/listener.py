@@ -1,0 +1,137 @@
+"""One seccomp listener: receive, answer, inject. Source: seccomp_unotify(2), kernel/seccomp.c.
+
+Kernel facts met here:
+
+* RECV wants 80 zero bytes, else EINVAL (check_zeroed_user()).
+* RECV says ENOENT when the call was withdrawn between poll and RECV, and EINTR when a signal came:
+  both are ordinary, and the loop goes on. The end of a listener is POLLHUP and nothing else.
+* After poll said IN, one reader's RECV can't sleep: ``requests`` is never counted down on
+  withdrawal.
+* Only ENOENT means that a cookie is dead; on any other error the call still waits for us.
+* An ADDFD with SEND that a signal interrupts leaves the tracee waiting for ever on kernels before
+  832b9b176be0 (September 2026): the supervisor blocks every signal.
+* SYNC_WAKE_UP is passed by value; a pointer is EINVAL.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from fcntl import ioctl
+from struct import Struct
+
+from ..abi.seccomp import (
+    SECCOMP_ADDFD_FLAG_SEND,
+    SECCOMP_IOCTL_NOTIF_ADDFD,
+    SECCOMP_IOCTL_NOTIF_ID_VALID,
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+    SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+)
+from ..errors import Vanished
+
+_RESPONSE = Struct("=QqiI").pack  # struct seccomp_notif_resp
+_ADDFD = Struct("=QIIII").pack  # struct seccomp_notif_addfd
+_COOKIE = Struct("=Q").pack
+MAX_ERRNO = 4095  # include/linux/err.h
+
+
+class Listener:
+    """A notification descriptor, owned: closed by `close`.
+
+    ``key`` names it in the journal, so that a successor can tell which listener a cookie is of.
+    """
+
+    __slots__ = ("fd", "key")
+
+    def __init__(self, fd: int, key: int) -> None:
+        self.fd, self.key = fd, key
+        # Linux < 6.6 lacks the flag: then every answer wakes the tracee the slow way.
+        with_sync = SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+        try:
+            ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, with_sync)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                raise
+
+    def receive(self, slot: memoryview) -> bool:
+        """Take one notification into ``slot`` (more than 1024 bytes, the first 80 zero).
+
+        The size makes `fcntl.ioctl` hand the buffer to the kernel uncopied, so that what was
+        received is in shared memory before any line of ours runs. False: nothing was there.
+        """
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_RECV, slot, True)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINTR):
+                return False
+            raise
+        return True
+
+    def go_on(self, cookie: int) -> None:
+        """Let the kernel run the call. Raises Vanished."""
+        self._send(_RESPONSE(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE))
+
+    def give(self, cookie: int, value: int) -> None:
+        """The call returns ``value``, any signed 64-bit number. Raises Vanished."""
+        self._send(_RESPONSE(cookie, value, 0, 0))
+
+    def fail(self, cookie: int, code: int) -> None:
+        """The call fails with errno ``code``, 0 < code < 4096. Raises Vanished.
+
+        The one place where the sign is turned: the kernel wants a negative number, and takes a
+        positive one for success.
+        """
+        if not 0 < code <= MAX_ERRNO:
+            raise ValueError(f"{code} is no errno")
+        self._send(_RESPONSE(cookie, 0, -code, 0))
+
+    def inject(self, cookie: int, fd: int, cloexec: bool) -> int:
+        """The call returns a duplicate of our ``fd`` in the tracee's table; its number there.
+
+        Raises:
+            Vanished: nothing was installed.
+            OSError: EMFILE, the tracee's table is full (its RLIMIT_NOFILE).
+        """
+        return self._addfd(cookie, SECCOMP_ADDFD_FLAG_SEND, fd, cloexec)
+
+    def add(self, cookie: int, fd: int, cloexec: bool) -> int:
+        """Put a duplicate of ``fd`` into the tracee's table and let it wait on; its number there.
+
+        Raises: as `inject`.
+        """
+        return self._addfd(cookie, 0, fd, cloexec)
+
+    def _addfd(self, cookie: int, flags: int, fd: int, cloexec: bool) -> int:
+        # A mutable buffer: only then does fcntl.ioctl return the kernel's result.
+        request = bytearray(_ADDFD(cookie, flags, fd, 0, os.O_CLOEXEC if cloexec else 0))
+        try:
+            return ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request, True)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise Vanished from None
+            raise
+
+    def alive(self, cookie: int) -> bool:
+        """Does the call still wait? Ask after looking at anything by pid, before using it."""
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ID_VALID, _COOKIE(cookie))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """Our copy only; the last copy's end makes trapped calls fail with ENOSYS."""
+        os.close(self.fd)
+
+    def _send(self, response: bytes) -> None:
+        try:
+            ioctl(self.fd, SECCOMP_IOCTL_NOTIF_SEND, response)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise Vanished from None
+            raise

@@ -1,0 +1,90 @@
+"""From a service's name to its class: the entry-point group ``viewosd.services``.
+
+Our own services come in by this door, like everybody's. A path of a Python file (``./tracer.py``
+or ``./tracer.py:Tracer``) works too, for the service one is just writing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+from ..errors import ServiceError
+from ..service import Service, make_service, parse_options
+
+GROUP = "viewosd.services"
+
+
+def installed() -> list[EntryPoint]:
+    """Every service that some installed distribution offers, by name."""
+    return sorted(entry_points(group=GROUP), key=lambda point: point.name)
+
+
+def load(text: str) -> Service:
+    """Make the service that ``NAME,option,…`` asks for.
+
+    Raises:
+        ServiceError: unknown, can't be imported, is no service, or does not take these options.
+    """
+    name, options = parse_options(text)
+    if not name:
+        raise ServiceError("no service is named")
+    return make_service(find(name), options)
+
+
+def find(name: str) -> type[Service]:
+    """The class behind a name or a file. Raises ServiceError."""
+    if "/" in name or name.endswith(".py"):
+        return _from_file(name)
+    points = [point for point in installed() if point.name == name]
+    if not points:
+        offered = ", ".join(point.name for point in installed()) or "none"
+        raise ServiceError(f"unknown service {name} (installed: {offered})")
+    try:
+        found = points[0].load()
+    except Exception as error:
+        dist = points[0].dist.name if points[0].dist else points[0].value
+        raise ServiceError(f"service {name} of {dist} can't be loaded: {_line(error)}") from error
+    return _checked(found, name)
+
+
+def _from_file(text: str) -> type[Service]:
+    path, _, wanted = text.partition(":")
+    path = os.path.abspath(path)
+    spec = importlib.util.spec_from_file_location(f"viewosd_service_{abs(hash(path))}", path)
+    if spec is None or spec.loader is None or not os.path.isfile(path):
+        raise ServiceError(f"there is no service file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise ServiceError(f"{path} can't be loaded: {_line(error)}") from error
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Service) and value.__module__ == spec.name
+    ]
+    chosen = [c for c in classes if not wanted or c.__name__ == wanted]
+    if len(chosen) != 1:
+        names = ", ".join(c.__name__ for c in classes) or "none"
+        raise ServiceError(
+            f"{path} must have one service, or say which as FILE:CLASS (it has: {names})"
+        )
+    return _checked(chosen[0], text)
+
+
+def _checked(found: object, name: str) -> type[Service]:
+    if not (inspect.isclass(found) and issubclass(found, Service)):
+        raise ServiceError(f"service {name} is no viewosd.Service")
+    if not isinstance(getattr(found, "name", None), str):
+        raise ServiceError(f"service {name}: its class {found.__name__} has no name")
+    return found
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,220 @@
+"""The tracee of a real notification: `viewosd.tracee.Tracee` on top of /proc and pidfds.
+
+Everything is looked up by thread id, and a thread id may be reused by the time we look; so what
+was found is used only after the cookie was seen to be alive (seccomp_unotify(2)): while it is, the
+thread waits in its call and its id is its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from ..abi.arch import Arch
+from ..abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+from ..abi.layout import Struct
+from ..errors import BadAddress, Vanished
+from ..syscalls.kinds import In, InOut, Out
+from ..tracee import AT_FDCWD, Credentials
+from . import memory, unsafe
+from .listener import Listener
+
+S = TypeVar("S", bound=Struct)
+PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
+
+
+class ThreadTracee:
+    """One thread that waits for our answer to ``cookie``."""
+
+    __slots__ = ("_pid", "arch", "cookie", "listener", "tid")
+
+    def __init__(self, listener: Listener, cookie: int, tid: int, arch: int) -> None:
+        self.listener, self.cookie, self.tid, self.arch = listener, cookie, tid, cast(Arch, arch)
+        self._pid = 0
+
+    @property
+    def pid(self) -> int:
+        if not self._pid:
+            self._pid = int(self._status()[b"Tgid"])
+        return self._pid
+
+    def check(self) -> None:
+        if not self.listener.alive(self.cookie):
+            raise Vanished
+
+    def read(self, address: int, length: int) -> bytes:
+        data = memory.read(self.tid, address, length)
+        self.check()
+        return data
+
+    def read_str(self, address: int, limit: int = 4096) -> bytes:
+        data = memory.read_str(self.tid, address, limit)
+        self.check()
+        return data
+
+    def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
+        size = Arch(self.arch).pointer_size
+        found: list[bytes] = []
+        for at in range(address, address + limit, size):
+            pointer = int.from_bytes(memory.read(self.tid, at, size), "little")
+            if not pointer:
+                self.check()
+                return found
+            found.append(memory.read_str(self.tid, pointer, limit))
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+
+    def read_struct(self, where: In[S] | InOut[S] | Out[S], kind: type[S]) -> S:
+        narrow = kind.compat if Arch(self.arch).is_compat else None
+        if narrow is None:
+            return kind.unpack(self.read(where, kind.sizeof))
+        small = narrow.unpack(self.read(where, narrow.sizeof))
+        return kind(**{n: getattr(small, n) for n in kind._fields if n in narrow._fields})
+
+    def write(self, address: int, data: bytes) -> None:
+        self.check()
+        memory.write(self.tid, address, data)
+
+    def write_struct(self, where: Out[S] | InOut[S], what: S) -> None:
+        self.write(where, narrowed(what, Arch(self.arch)).pack())
+
+    @contextmanager
+    def fd(self, number: int) -> Iterator[int]:
+        ours = self._duplicate(number)
+        try:
+            yield ours
+        finally:
+            os.close(ours)
+
+    def open(
+        self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
+    ) -> int:
+        base, inside = self._start(dirfd, path)
+        try:
+            self.check()
+            # No controlling terminal of ours comes of it, and nothing of ours is passed on.
+            flags |= os.O_CLOEXEC | os.O_NOCTTY
+            # IN_ROOT makes ``base`` the root: right for absolute paths. A relative one is made
+            # absolute first, for its ".." may go above ``base``.
+            resolve |= RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+            return unsafe.openat2(base, inside or b".", flags, mode, resolve)
+        finally:
+            os.close(base)
+
+    def path_of(self, dirfd: int, path: bytes) -> bytes:
+        if path.startswith(b"/"):
+            return path
+        return self._directory(dirfd).rstrip(b"/") + b"/" + path
+
+    @property
+    def cwd(self) -> bytes:
+        return self._directory(AT_FDCWD)
+
+    @property
+    def umask(self) -> int:
+        return int(self._status()[b"Umask"], 8)
+
+    @property
+    def credentials(self) -> Credentials:
+        status = self._status()
+        uid, euid, suid, fsuid = map(int, status[b"Uid"].split())
+        gid, egid, sgid, fsgid = map(int, status[b"Gid"].split())
+        groups = tuple(map(int, status[b"Groups"].split()))
+        effective = int(status[b"CapEff"], 16)
+        return Credentials(uid, euid, suid, fsuid, gid, egid, sgid, fsgid, groups, effective)
+
+    @property
+    def command(self) -> bytes:
+        return self._proc_file("comm").rstrip(b"\n")
+
+    def _proc_file(self, name: str) -> bytes:
+        try:
+            with open(f"/proc/{self.tid}/{name}", "rb", 0) as file:
+                data = cast(bytes, file.read())
+        except (FileNotFoundError, ProcessLookupError):
+            raise Vanished from None
+        self.check()
+        return data
+
+    def _status(self) -> dict[bytes, bytes]:
+        lines = self._proc_file("status").splitlines()
+        return {key: value.strip() for key, _, value in (line.partition(b":") for line in lines)}
+
+    def _link(self, name: str) -> bytes:
+        try:
+            target = os.readlink(f"/proc/{self.tid}/{name}".encode())
+        except FileNotFoundError:
+            self.check()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+        self.check()
+        return target
+
+    def _directory(self, dirfd: int) -> bytes:
+        return self._link("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
+
+    def _start(self, dirfd: int, path: bytes) -> tuple[int, bytes]:
+        """The directory to resolve from as a descriptor, and the path from there."""
+        own = {
+            b"/proc/self": b"%d" % self.pid,
+            b"/proc/thread-self": b"%d/task/%d" % (self.pid, self.tid),
+        }
+        for alias, means in own.items() if path.startswith(b"/proc/") else ():
+            if path == alias or path.startswith(alias + b"/"):
+                path = b"/proc/" + means + path[len(alias) :]
+        if path.startswith(b"/"):
+            return self._opened("root"), path
+        directory = self._directory(dirfd)
+        root = self._link("root")
+        if root != b"/" and (directory == root or directory.startswith(root + b"/")):
+            directory = directory[len(root) :] or b"/"
+        elif directory.startswith(b"(unreachable)") or directory.endswith(b" (deleted)"):
+            # No name leads there: resolve from the directory itself; ".." can't leave it.
+            return self._opened("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"), path
+        return self._opened("root"), directory.rstrip(b"/") + b"/" + path
+
+    def _opened(self, name: str) -> int:
+        try:
+            return os.open(f"/proc/{self.tid}/{name}", os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.check()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+
+    def _duplicate(self, number: int) -> int:
+        # A pidfd of this very thread: its table may not be its process's (unshare(CLONE_FILES)),
+        # and pidfd_open() of a thread id needs PIDFD_THREAD.
+        try:
+            pidfd = unsafe.pidfd_open(self.tid, PIDFD_THREAD)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise Vanished from None
+            pidfd = unsafe.pidfd_open(self.pid)  # Until Linux 6.9 is the minimum.
+        try:
+            ours = unsafe.pidfd_getfd(pidfd, number)
+        finally:
+            os.close(pidfd)
+        if not self.listener.alive(self.cookie):
+            os.close(ours)
+            raise Vanished
+        return ours
+
+
+def narrowed(what: Struct, arch: Arch) -> Struct:
+    """``what`` as a program of ``arch`` lays it out.
+
+    Raises:
+        OSError: EOVERFLOW, a value does not fit (as fs/stat.c:cp_compat_stat() says).
+    """
+    narrow = what.compat if arch.is_compat else None
+    if narrow is None:
+        return what
+    small = narrow(**{n: getattr(what, n, 0) for n in narrow._fields})
+    try:
+        small.pack()
+    except Exception as error:
+        raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW)) from error
+    return small
+
+
+__all__ = ["BadAddress", "ThreadTracee", "narrowed"]

@@ -1,0 +1,191 @@
+"""Kernel calls that Python's library does not wrap. The one place in the runtime with ctypes.
+
+Every function raises OSError with the kernel's errno. Numbers that are not in a table are the same
+on every architecture (they are above 423), or come from `SYS`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+from typing import Final
+
+libc = ctypes.CDLL(None, use_errno=True)
+_syscall = libc.syscall
+_syscall.restype = ctypes.c_long
+
+# Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
+SYS: Final = (
+    {"seccomp": 277, "signalfd4": 74}
+    if platform.machine() == "aarch64"
+    else {"seccomp": 317, "signalfd4": 289}
+)
+SYS_PIDFD_GETFD: Final = 438
+SYS_OPENAT2: Final = 437
+
+SECCOMP_SET_MODE_FILTER: Final = 1
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_NAME: Final = 15
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+def prctl(option: int, arg: int = 0) -> int:
+    """prctl(2) for options that take one number."""
+    return _check(libc.prctl(option, ctypes.c_ulong(arg), 0, 0, 0), f"prctl({option})")
+
+
+def set_name(name: bytes) -> None:
+    """The thread's name as ps(1) shows it, at most 15 bytes. PR_SET_NAME(2const)."""
+    _check(libc.prctl(PR_SET_NAME, ctypes.c_char_p(name[:15]), 0, 0, 0), "prctl(PR_SET_NAME)")
+
+
+def seccomp_install(program: bytes, flags: int) -> int:
+    """Install a filter on the calling thread: seccomp(2), SECCOMP_SET_MODE_FILTER.
+
+    Args:
+        program: an array of struct sock_filter, 8 bytes each.
+        flags: SECCOMP_FILTER_FLAG_*; with NEW_LISTENER the result is the listener.
+    """
+    code = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
+    return _check(
+        _syscall(SYS["seccomp"], SECCOMP_SET_MODE_FILTER, ctypes.c_ulong(flags), fprog), "seccomp"
+    )
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A duplicate of another process's descriptor, close-on-exec. pidfd_getfd(2), Linux 5.6."""
+    return _check(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0), "pidfd_getfd")
+
+
+def pidfd_open(pid: int, flags: int = 0) -> int:
+    """pidfd_open(2); PIDFD_THREAD (O_EXCL) takes any thread, since Linux 6.9."""
+    return os.pidfd_open(pid, flags)
+
+
+def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """openat2(2), Linux 5.6."""
+    how = struct.pack("=QQQ", flags, mode, resolve)
+    return _check(_syscall(SYS_OPENAT2, dirfd, path, how, ctypes.c_size_t(24)), "openat2")
+
+
+def signalfd(signals: set[int]) -> int:
+    """A descriptor that reads blocked signals: signalfd(2), non-blocking and close-on-exec."""
+    mask = sum(1 << s - 1 for s in signals)
+    return _check(
+        _syscall(
+            SYS["signalfd4"], -1, struct.pack("=Q", mask), ctypes.c_size_t(8),
+            os.O_CLOEXEC | os.O_NONBLOCK,
+        ),
+        "signalfd4",
+    )
+
+
+# process_vm_readv(2) copies what the target may read, and stops at the first page it may not; so
+# a call on a bad pointer ends as the kernel's own would. One iovec each side, made once: building
+# them costs more than the call.
+class _iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
+
+
+_CHUNK: Final = 4096
+_buffer = ctypes.create_string_buffer(_CHUNK)
+_view = memoryview(_buffer).cast("B")
+_local, _remote = _iovec(), _iovec()
+_local_p, _remote_p = ctypes.byref(_local), ctypes.byref(_remote)
+_readv, _writev = libc.process_vm_readv, libc.process_vm_writev
+for _f in (_readv, _writev):
+    _f.restype = ctypes.c_ssize_t
+    _f.argtypes = [
+        ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong,
+        ctypes.c_ulong,
+    ]
+_local.base = ctypes.addressof(_buffer)
+
+
+def vm_read(tid: int, address: int, length: int) -> bytes:
+    """Up to ``length`` (at most 4096) bytes of a thread's memory; short where it ends.
+
+    Raises:
+        OSError: EFAULT nothing readable there; ESRCH; EPERM; ENOSYS (kernel without it).
+    """
+    _local.len = length if length < _CHUNK else _CHUNK
+    _remote.base, _remote.len = address, _local.len
+    got = _readv(tid, _local_p, 1, _remote_p, 1, 0)
+    if got < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return bytes(_view[:got])
+
+
+def vm_read_str(tid: int, address: int) -> bytes | None:
+    """A NUL-terminated string, where one read of 4096 bytes finds its end; the common path, short.
+
+    None: no NUL in what could be read at once.
+    """
+    _local.len = _CHUNK
+    _remote.base, _remote.len = address, _CHUNK
+    got = _readv(tid, _local_p, 1, _remote_p, 1, 0)
+    if got < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    found = _buffer.value
+    return found if len(found) < got else None
+
+
+def vm_write(tid: int, address: int, data: bytes) -> int:
+    """Write to a thread's memory where it could itself; how many bytes were written."""
+    local = _iovec(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data))
+    remote = _iovec(address, len(data))
+    return _check(
+        _writev(tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0), "process_vm_writev"
+    )
+
+
+_ptrace = libc.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> int:
+    """ptrace(2)."""
+    ctypes.set_errno(0)
+    result = int(_ptrace(request, tid, address, data))
+    if result < 0 and (code := ctypes.get_errno()):
+        raise OSError(code, f"ptrace({request:#x}, {tid}): {os.strerror(code)}")
+    return result
+
+
+def ptrace_regset(request: int, tid: int, kind: int, raw: bytearray) -> int:
+    """PTRACE_GETREGSET or SETREGSET; ``kind`` is NT_*. How many bytes the set has."""
+    buffer = (ctypes.c_char * len(raw)).from_buffer(raw)
+    vec = _iovec(ctypes.addressof(buffer), len(raw))
+    ptrace(request, tid, kind, ctypes.addressof(vec))
+    return int(vec.len)
+
+
+
+
+def ptrace_buffer(request: int, tid: int, address: int, raw: bytearray) -> int:
+    """A ptrace request whose data is a buffer of ours."""
+    buffer = (ctypes.c_char * len(raw)).from_buffer(raw)
+    return ptrace(request, tid, address, ctypes.addressof(buffer))
+
+
+KCMP_VM: Final = 1
+
+
+def same_memory(one: int, other: int) -> bool:
+    """Do two processes share their memory (vfork)? kcmp(2); False where the kernel lacks it."""
+    number = 272 if platform.machine() == "aarch64" else 312
+    return int(_syscall(number, one, other, KCMP_VM, 0, 0)) == 0
