@@ -1,7 +1,7 @@
-"""Opening, locking and naming files.
+"""Opening, locking and naming files: the constants. The structures are in `files`.
 
 Source: include/uapi/asm-generic/fcntl.h, arch/arm64/include/uapi/asm/fcntl.h,
-include/uapi/linux/fcntl.h, openat2.h, falloc.h, fadvise.h, memfd.h; open(2), fcntl(2), openat2(2).
+include/uapi/linux/fcntl.h, openat2.h, falloc.h, memfd.h; open(2), fcntl(2), openat2(2).
 Four of the O_* differ between x86 and arm64; here they are those of the machine we run on, which
 are also those of every program that can live in a view of it.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Final
 
 from .arch import NATIVE, Arch
-from .layout import Struct, s16, s32, s64, u32, u64
 
 _ARM64: Final = NATIVE is Arch.AARCH64
 
@@ -163,97 +162,3 @@ XATTR_NAME_MAX: Final = 255
 
 PATH_MAX: Final = 4096  # bytes, with the NUL. Source: include/uapi/linux/limits.h
 # fmt: on
-
-
-class open_how(Struct, size=24):
-    """openat2(2). It may grow; the call says its size."""
-
-    flags: u64
-    mode: u64
-    resolve: u64
-
-
-class compat_flock(Struct, size=16, packed=True):
-    """`flock` of a 32-bit program, F_GETLK and F_SETLK. Source: include/linux/compat.h."""
-
-    l_type: s16
-    l_whence: s16
-    l_start: s32
-    l_len: s32
-    l_pid: s32
-
-
-class compat_flock64(Struct, size=24, packed=True):
-    """`flock` of a 32-bit program, F_GETLK64 and F_OFD_*. Source: include/linux/compat.h."""
-
-    l_type: s16
-    l_whence: s16
-    l_start: s64
-    l_len: s64
-    l_pid: s32
-
-
-class flock(Struct, size=32):
-    """A lock on part of a file. Source: include/uapi/asm-generic/fcntl.h."""
-
-    compat = compat_flock
-
-    l_type: s16
-    l_whence: s16
-    l_start: s64
-    l_len: s64
-    l_pid: s32
-
-
-class flock64(Struct, size=32):
-    """What F_GETLK64 and F_OFD_* of an i386 program widen to; natively the same as `flock`."""
-
-    compat = compat_flock64
-
-    l_type: s16
-    l_whence: s16
-    l_start: s64
-    l_len: s64
-    l_pid: s32
-
-
-class f_owner_ex(Struct, size=8):
-    """F_SETOWN_EX."""
-
-    type: s32
-    pid: s32
-
-
-class xattr_args(Struct, size=16):
-    """setxattrat(2), getxattrat(2). Source: include/uapi/linux/xattr.h; 6.13."""
-
-    value: u64  # address
-    size: u32  # bytes
-    flags: u32
-
-
-class file_attr(Struct, size=24):
-    """file_getattr(2). Source: include/uapi/linux/fs.h; 6.17."""
-
-    fa_xflags: u64
-    fa_extsize: u32
-    fa_nextents: u32
-    fa_projid: u32
-    fa_cowextsize: u32
-
-
-class cachestat_range(Struct, size=16):
-    """cachestat(2). Source: include/uapi/linux/mman.h; 6.5."""
-
-    off: u64
-    len: u64
-
-
-class cachestat(Struct, size=40):
-    """cachestat(2): pages. Source: include/uapi/linux/mman.h; 6.5."""
-
-    nr_cache: u64
-    nr_dirty: u64
-    nr_writeback: u64
-    nr_evicted: u64
-    nr_recently_evicted: u64

@@ -10,15 +10,20 @@ Rule 3: nothing here reads memory, or knows a number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import get_annotations
-from typing import Any, ClassVar, Self, get_type_hints
+from typing import Any, ClassVar, Final, Self, get_type_hints
 
 from ..abi.arch import NATIVE, Arch
-from .kinds import Kind, Value, kind_of
+from . import kinds
+from .kinds import Kind, Long, Uid, Value, kind_of
 
 TABLE: dict[str, type[Syscall]] = {}
 """System call name to class: every call that can be hooked."""
+
+_I386: Final = Arch.I386
+_AARCH64: Final = Arch.AARCH64
+_ZEROS: Final = (0,) * 6
 
 Place = Callable[[bytes], int]
 """Puts bytes where the tracee can read them; returns their address there."""
@@ -36,7 +41,25 @@ class _Register:
         return self if call is None else self.make(call.args[self.index])
 
     def __set__(self, call: Syscall, value: object) -> None:
-        raise AttributeError(f"{type(call).__name__}.{self.name}: a call can't be changed, use replace()")
+        what = f"{type(call).__name__}.{self.name}"
+        raise AttributeError(f"{what}: a call can't be changed, use replace()")
+
+
+_KINDS = {n: k for n, k in vars(kinds).items() if isinstance(k, type) and issubclass(k, Kind)}
+_SHARED: dict[tuple[str, int, type[Kind]], _Register] = {}
+
+
+def _kinds(cls: type, hints: Mapping[str, Any]) -> tuple[type[Kind], ...]:
+    """The kinds of a class's registers, read off the text of its annotations.
+
+    ``Out[stat]`` is `Out`; what the structure is called is for type checkers and readers, so this
+    package imports no structure. (typing.get_type_hints() for every call: 60 ms of each start.)
+    """
+    found = [_KINDS.get(str(hint).partition("[")[0]) for hint in hints.values()]
+    if None not in found:
+        return tuple(kind for kind in found if kind)
+    real = get_type_hints(cls)  # a kind of a service's own, or annotations that are no text
+    return tuple(kind_of(real[name]) for name in hints)
 
 
 class Syscall:
@@ -54,24 +77,36 @@ class Syscall:
     compat: ClassVar[tuple[str, ...] | None] = None
     """Register order of an i386 program where it differs: names of `registers`, with ``name:lo``
     and ``name:hi`` for the halves of a 64-bit value and ``_`` for padding."""
+    aarch64: ClassVar[tuple[str, ...] | None] = None
+    """Register order of an aarch64 program where it differs from x86_64's."""
+    uid16: ClassVar[bool] = False
+    """An i386 program passes ids of 16 bits, 0xFFFF meaning -1 (kernel/uid16.c)."""
+
+    _promised: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, *, family: bool = False) -> None:
-        own = get_annotations(cls)
-        own = {n: h for n, h in own.items() if "ClassVar" not in str(h)}
+        own = {n: h for n, h in get_annotations(cls).items() if "ClassVar" not in str(h)}
         if family:
+            cls._promised = cls._promised.union(own)
             return
         if len(own) > 6:
             raise TypeError(f"{cls.__name__}: a system call has at most six arguments")
-        families = [base for base in cls.__mro__[1:] if issubclass(base, Syscall) and base is not Syscall]
-        promised = {n for base in families for n in get_annotations(base)}
-        if broken := {n for n in promised if n not in own and not hasattr(cls, n)}:
+        if broken := [n for n in cls._promised if n not in own and not hasattr(cls, n)]:
             raise TypeError(f"{cls.__name__} breaks its family's promise: {sorted(broken)}")
-        hints = get_type_hints(cls)
         cls.registers = tuple(own)
-        cls.kinds = tuple(kind_of(hints[n]) for n in own)
-        for index, (name, kind) in enumerate(zip(cls.registers, cls.kinds, strict=True)):
-            setattr(cls, name, _Register(name, index, kind.from_register))
+        cls.kinds = _kinds(cls, own)
+        for index, (name, kind) in enumerate(zip(own, cls.kinds, strict=True)):
+            key = name, index, kind
+            if key not in _SHARED:
+                _SHARED[key] = _Register(name, index, kind.from_register)
+            setattr(cls, name, _SHARED[key])
         TABLE[cls.__name__] = cls
+
+    @classmethod
+    def order(cls, arch: Arch) -> tuple[str, ...]:
+        """The registers in the order in which a program of ``arch`` passes them."""
+        other = cls.compat if arch.is_compat else cls.aarch64 if arch is Arch.AARCH64 else None
+        return cls.registers if other is None else other
 
     def __init__(
         self, args: tuple[int, ...], arch: Arch = NATIVE, values: dict[str, Value] | None = None
@@ -80,14 +115,25 @@ class Syscall:
 
     @classmethod
     def decode(cls, args: tuple[int, ...], arch: Arch = NATIVE) -> Self:
-        """Make the call from the six raw registers of a program of ``arch``."""
-        if cls.compat is not None and arch.is_compat:
-            halves = dict(zip(cls.compat, args, strict=False))
+        """Make the call from the six raw registers of a program of ``arch``.
+
+        An i386 program's ``long`` and 16-bit ids are widened as the kernel's entry widens them.
+        """
+        if arch is not _I386 and (cls.aarch64 is None or arch is not _AARCH64):
+            return cls(args, arch)
+        order, rest = cls.order(arch), args[len(cls.order(arch)) :]
+        if order is not cls.registers:
+            slots = dict(zip(order, args, strict=False))
             args = tuple(
-                halves[n] if n in halves else halves.get(n + ":lo", 0) | halves.get(n + ":hi", 0) << 32
+                slots[n] if n in slots else slots.get(n + ":lo", 0) | slots.get(n + ":hi", 0) << 32
                 for n in cls.registers
             )
-        return cls(args, arch)
+        if arch is _I386:
+            args = tuple(
+                _widened(raw, kind, cls.uid16) if name in order else raw
+                for raw, name, kind in zip(args, cls.registers, cls.kinds, strict=False)
+            )
+        return cls((*args[: len(cls.registers)], *rest, *_ZEROS)[:6], arch)
 
     @classmethod
     def make(cls, arch: Arch = NATIVE, **values: Value) -> Self:
@@ -114,24 +160,32 @@ class Syscall:
         regs = dict(zip(self.registers, self.args, strict=False))
         for name, value in (self.values or {}).items():
             regs[name] = _encode(value, place, self.arch)
-        if self.compat is None or not self.arch.is_compat:
-            out = list(regs.values())
-        else:
-            out = []
-            for slot in self.compat:
-                name, _, half = slot.partition(":")
-                whole = regs.get(name, 0)
-                out.append(whole >> 32 if half == "hi" else whole & 0xFFFF_FFFF)
-        return tuple(out + list(self.args[len(out) :]) + [0] * 6)[:6]
+        out = []
+        for slot in self.order(self.arch):
+            name, _, half = slot.partition(":")
+            whole = regs.get(name, 0)
+            out.append(whole >> 32 if half == "hi" else whole)
+        mask = (1 << 8 * self.arch.pointer_size) - 1
+        out += self.args[len(self.registers) :]
+        return tuple(value & mask for value in (*out, *_ZEROS)[:6])
 
     def __repr__(self) -> str:
         shown = {n: getattr(self, n) for n in self.registers} | (self.values or {})
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in shown.items())})"
 
 
+def _widened(raw: int, kind: type[Kind], uid16: bool) -> int:
+    """A register of an i386 program, as wide as a native one."""
+    if issubclass(kind, Long):
+        return raw | 0xFFFF_FFFF_0000_0000 if raw & 0x8000_0000 else raw
+    if uid16 and issubclass(kind, Uid):
+        return 0xFFFF_FFFF if raw & 0xFFFF == 0xFFFF else raw & 0xFFFF
+    return raw
+
+
 def _encode(value: Value, place: Place, arch: Arch) -> int:
     if isinstance(value, int):
-        return value & (1 << 8 * arch.pointer_size) - 1 if value < 0 else value
+        return value & (1 << 64) - 1
     if isinstance(value, bytes):
         return place(value + b"\0")
     if isinstance(value, list | tuple):

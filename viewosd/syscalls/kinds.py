@@ -7,11 +7,12 @@ register, and drops what the kernel drops: an ``int`` is the low 32 bits, whatev
 
 from __future__ import annotations
 
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
-from ..abi.layout import Struct
+if TYPE_CHECKING:
+    from ..abi.layout import Struct
 
-S = TypeVar("S", bound=Struct)
+S = TypeVar("S", bound="Struct")
 
 
 class Kind(int):
@@ -126,7 +127,7 @@ class InOut(Ptr, Generic[S]):
     """A structure that the kernel would read and fill."""
 
 
-Value = int | bytes | Struct | list[bytes] | tuple[bytes, ...]
+Value: TypeAlias = "int | bytes | Struct | list[bytes] | tuple[bytes, ...]"
 """What `Syscall.replace` takes for a register: a number, or what a pointer shall point at."""
 
 
