@@ -21,7 +21,8 @@ from ..wire.verbs import STATS
 
 TRACE_QUEUE: Final = 4096
 """Records kept for a client that reads slower than the view runs; later ones are counted only."""
-TRACE_BATCH: Final = 256
+TRACE_BATCH: Final = 32 * 1024
+"""Bytes, about: a notification stays one datagram, which the client's buffer accounts for."""
 
 
 class Loaded(Protocol):
@@ -299,9 +300,12 @@ async def trace(sv: Supervisor, ask: Ask, view: int | None) -> Any:
             await more.wait()
             more = trio.Event()
             while queue or lost:
-                batch = [queue.popleft() for _ in range(min(len(queue), TRACE_BATCH))]
+                batch, room = [], TRACE_BATCH
+                while queue and room > 0:
+                    batch.append(_sendable(queue.popleft()))
+                    room -= 200 + len(batch[-1]["call"]) + len(batch[-1]["verdict"])
                 told, lost = (0, lost) if queue else (lost, 0)
-                await ask.notify("trace", [ask.id, [_sendable(record) for record in batch], told])
+                await ask.notify("trace", [ask.id, batch, told])
 
     async def until_cancelled() -> None:
         await ask.cancelled.wait()
