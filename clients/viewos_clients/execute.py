@@ -1,0 +1,83 @@
+"""``viewos exec``: a program in a view, with our descriptors, directory and environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+
+from viewosd.wire import Response
+
+from .output import complain
+from .session import NoView, Refused, locate, result_of
+
+_FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "ALRM", "CONT", "TSTP")
+FAILED = 125
+"""Exit status where exec itself failed, as viewos-run has it; 126 and 127 are about PROG."""
+
+
+def execute(args: list[str]) -> int:
+    """Run ``[VIEW] [--] PROG [ARG]...``.
+
+    Returns:
+        PROG's exit status; 128+n where signal n killed it.
+    """
+    view, argv = split(args)
+    if not argv:
+        complain("viewos exec", "which PROG? usage: viewos exec [VIEW] -- PROG [ARG]...")
+        return 2
+    try:
+        return _execute(view, argv)
+    except Refused as refused:
+        if refused.code in ("not-found", "not-executable"):
+            raise
+        complain("viewos exec", str(refused))
+        return FAILED
+    except (ConnectionError, NoView) as error:
+        if isinstance(error, NoView) and error.views:
+            raise
+        complain("viewos exec", str(error))
+        return FAILED
+
+
+def split(args: list[str]) -> tuple[str | None, list[str]]:
+    """VIEW, and PROG with its arguments. A VIEW alone before ``--``, or first without it."""
+    if args[:1] == ["--"]:
+        return None, args[1:]
+    view, rest = args[0] if args else None, args[1:]
+    return view, rest[1:] if rest[:1] == ["--"] else rest
+
+
+def _execute(view: str | None, argv: list[str]) -> int:
+    session, id = locate(view)
+    with session:
+        request = session.start(
+            "exec", id, [os.fsencode(arg) for arg in argv], dict(os.environb), _cwd(), fds=(0, 1, 2)
+        )
+
+        def forward(signo: int, frame: FrameType | None) -> None:
+            with suppress(OSError):
+                session.notify("signal", request, signo)
+            if signo == signal.SIGTSTP:  # stop too, so that the shell takes its terminal back
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        for name in _FORWARDED:
+            signo = getattr(signal, f"SIG{name}")
+            if signal.getsignal(signo) is not signal.SIG_IGN:
+                signal.signal(signo, forward)
+        for message in session.messages():
+            if isinstance(message, Response) and message.id == request:
+                code = os.waitstatus_to_exitcode(result_of(message)["status"])
+                sys.stdout.flush()
+                return code if code >= 0 else 128 - code
+    raise ConnectionResetError("the view has ended")
+
+
+def _cwd() -> bytes:
+    """The working directory; a deleted one has no name, and PROG starts in / then."""
+    try:
+        return os.getcwdb()
+    except FileNotFoundError:
+        return b"/"

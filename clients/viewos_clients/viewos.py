@@ -1,0 +1,202 @@
+"""``viewos SUBCOMMAND``: look at views and change them, from inside and outside."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import REMAINDER, ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from . import listing
+from .output import complain, run
+from .session import locate
+from .um import seconds
+
+Body = Callable[[Namespace], int | None]
+
+
+class Subcommand:
+    """One row: what it does, what it is called with, who carries it out."""
+
+    __slots__ = ("arguments", "body", "help")
+
+    def __init__(self, body: Body, help: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]):  # noqa: ANN204
+        self.body, self.help, self.arguments = body, help, arguments
+
+
+def _arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, options
+
+
+def _add(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    with session:
+        session.call("add", view, os.fsencode(asked.service), asked.permanent)
+
+
+def _del(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    with session:
+        session.call("del", view, asked.service)
+
+
+def _mov(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    with session:
+        session.call("mov", view, asked.service, max(asked.position - 1, 0))
+
+
+def _name(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    with session:
+        if asked.new is not None:
+            session.call("name", view, asked.new)
+            return
+        if view is None:
+            view = session.view
+        print(dict(session.views).get(view or 0, ""))
+
+
+def _stop(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    # With its last process the supervisor ends as well, with or without an answer.
+    with session, suppress(ConnectionError):
+        session.call("stop", view, asked.seconds)
+
+
+def _attach(asked: Namespace) -> None:
+    session, view = locate(asked.view)
+    with session:
+        session.call("attach", view, asked.pid)
+
+
+def _exec(asked: Namespace) -> int:
+    from .execute import execute
+
+    return execute(asked.rest)
+
+
+def _doctor(asked: Namespace) -> int:
+    from .doctor import doctor
+
+    return doctor(asked.json)
+
+
+def _needs_viewfs(asked: Namespace) -> int:
+    complain(f"viewos {asked.subcommand}", "needs the service viewfs, which is not installed")
+    return 1
+
+
+_JSON = _arg("--json", action="store_true", help="as JSON, for programs")
+_WHICH = _arg("view", metavar="VIEW", nargs="?", help="SERVERID, SERVERID:ID or its name")
+_OF = _arg("-V", "--view", metavar="VIEW", help="SERVERID, SERVERID:ID or its name")
+_LATER = _arg("rest", nargs=REMAINDER, help="as mount(8)")
+
+SUBCOMMANDS: Final[dict[str, Subcommand]] = {
+    "ls": Subcommand(listing.ls, "list the views", _JSON),
+    "ps": Subcommand(listing.ps, "list a view's processes", _WHICH, _JSON),
+    "services": Subcommand(
+        listing.services,
+        "list what is installed, or what a view has loaded",
+        _arg("-l", "--loaded", action="store_true", help="what VIEW has loaded, in search order"),
+        _WHICH,
+        _JSON,
+    ),
+    "add": Subcommand(
+        _add,
+        "load a service",
+        _arg("-p", "--permanent", action="store_true", help="it can't be removed"),
+        _arg("service", metavar="SERVICE[,OPTION]..."),
+        _OF,
+    ),
+    "del": Subcommand(_del, "remove a service", _arg("service", metavar="NAME"), _OF),
+    "mov": Subcommand(
+        _mov,
+        "change the search order",
+        _arg("service", metavar="NAME"),
+        _arg("position", metavar="POSITION", type=int, help="1 is asked first"),
+        _OF,
+    ),
+    "mount": Subcommand(_needs_viewfs, "mount in a view", _LATER),
+    "umount": Subcommand(_needs_viewfs, "unmount in a view", _LATER),
+    "exec": Subcommand(
+        _exec,
+        "run PROG in a view: viewos exec [VIEW] -- PROG [ARG]...",
+        _arg("rest", nargs=REMAINDER),
+    ),
+    "attach": Subcommand(
+        _attach, "pull a process into a view", _arg("pid", metavar="PID", type=int), _WHICH
+    ),
+    "name": Subcommand(
+        _name, "print a view's name, or change it", _arg("new", metavar="NEW", nargs="?"), _OF
+    ),
+    "trace": Subcommand(listing.trace, "show calls as they are answered", _WHICH, _JSON),
+    "stats": Subcommand(listing.stats, "how often, how answered, how fast", _WHICH, _JSON),
+    "top": Subcommand(
+        listing.top,
+        "stats, again and again",
+        _arg("-n", "--interval", metavar="SECONDS", type=seconds, default=1.0, help="1"),
+        _WHICH,
+    ),
+    "diff": Subcommand(_needs_viewfs, "what a copy-on-write layer changed", _LATER),
+    "commit": Subcommand(_needs_viewfs, "write a copy-on-write layer's changes", _LATER),
+    "discard": Subcommand(_needs_viewfs, "forget a copy-on-write layer's changes", _LATER),
+    "stop": Subcommand(
+        _stop,
+        "end all processes of a view",
+        _WHICH,
+        _arg("seconds", metavar="SECONDS", type=seconds, nargs="?", default=30.0, help="30"),
+    ),
+    "doctor": Subcommand(_doctor, "try what works on this machine, and say why not", _JSON),
+}
+
+
+def usage() -> str:
+    """What ``viewos help`` prints."""
+    rows = "".join(f"  {name:<9} {row.help}\n" for name, row in SUBCOMMANDS.items())
+    return (
+        "usage: viewos SUBCOMMAND [ARG]...\n\n"
+        f"{rows}\nWithout VIEW: the view you are in; outside, the only one there is.\n"
+        "'viewos SUBCOMMAND -h' tells more.\n"
+    )
+
+
+def main() -> int:
+    """``viewos SUBCOMMAND [ARG]...``; the exit status."""
+    args = sys.argv[1:]
+    if args and args[0] in ("help", "-h", "--help"):
+        args = [*args[1:2], "-h"] if args[1:] else []
+        if not args:
+            print(usage(), end="")
+            return 0
+    if args == ["--version"]:
+        from .version import version
+
+        print(f"viewos (viewosd) {version()}")
+        return 0
+    if not args or args[0] not in SUBCOMMANDS:
+        complain("viewos", f"no such subcommand: {args[0]}" if args else "which SUBCOMMAND?")
+        print("usage: viewos SUBCOMMAND [ARG]...; 'viewos help' lists them", file=sys.stderr)
+        return 2
+    name = args[0]
+    row = SUBCOMMANDS[name]
+
+    def body(_: list[str]) -> int | None:
+        parser = ArgumentParser(f"viewos {name}", description=row.help)
+        for names, options in row.arguments:
+            parser.add_argument(*names, **options)
+        rest = args[1:]
+        if name == "exec":  # argparse would take options of PROG, and "--", for its own
+            asked = Namespace(rest=rest)
+            if not rest or rest[0] in ("-h", "--help"):
+                parser.usage = "viewos exec [VIEW] -- PROG [ARG]..."
+                (parser.print_help() if rest else parser.error("which PROG?"))
+                return 0
+        else:
+            asked = parser.parse_args(rest)
+        asked.subcommand = name
+        return row.body(asked)
+
+    return run(f"viewos {name}", body)
