@@ -15,7 +15,7 @@ from viewosd.core import traps as traps_module
 from viewosd.core.filter import FilterError, Term, compile_filter, covers, traps_of, union
 from viewosd.core.traps import never_trapped
 from viewosd.service import HookSpec, Under
-from viewosd.syscalls import base
+from viewosd.syscalls import base, numbers
 from viewosd.syscalls.kinds import CStr, DirFd, Fd, Int, Long, Mode, Offset, Ptr, Uid, ULong
 from viewosd.testing.bpf import run, steps, trapped
 
@@ -28,11 +28,16 @@ O_CREAT = 0o100
 @pytest.fixture(autouse=True)
 def table():
     """A table of calls of this file's own: its classes must not stay in the real one."""
+    caches = (numbers.by_number, numbers._numbers)
+    for cache in caches:
+        cache.cache_clear()
     with (
         mock.patch.dict(base.TABLE, clear=True),
         mock.patch.dict(traps_module.SOCKETCALL, clear=True),
     ):
         yield
+    for cache in caches:
+        cache.cache_clear()
 
 
 def program_for(call, arches=(X86_64, I386), **conditions):
@@ -312,6 +317,19 @@ def test_the_longest_filters_still_decide_right():
     assert run(program, 3, X86_64) == SECCOMP_RET_USER_NOTIF
 
 
+def test_an_i386_call_that_shares_a_name_but_not_its_registers_is_another_call():
+    class mmap(base.Syscall):
+        addr: Ptr
+        length: ULong
+
+    class old_mmap(base.Syscall):
+        args: Ptr
+
+    assert not trapped(program_for(mmap, length=5), "mmap", I386, (0, 5))
+    assert trapped(program_for(old_mmap), "mmap", I386)
+    assert not trapped(program_for(old_mmap), "mmap", X86_64)
+
+
 def test_neighbouring_numbers_are_one_range():
     one = compile_filter({X86_64: {n: (Term(),) for n in range(10, 20)}})
     assert len(one) // 8 < len(compile_filter({})) // 8 + 8
@@ -349,7 +367,14 @@ def test_a_condition_allows_clock_nanosleep_and_nothing_else_of_these():
 
 
 def test_seccomp_signalfd_and_kill_may_be_hooked():
-    for name in ("seccomp", "signalfd4", "kill", "close_by_somebody", "pidfd_send_signal"):
+    for name in (
+        "seccomp",
+        "signalfd4",
+        "kill",
+        "close_by_somebody",
+        "pidfd_send_signal",
+        "rt_sigqueueinfo",
+    ):
         assert never_trapped(name) == ""
 
 

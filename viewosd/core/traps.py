@@ -19,6 +19,7 @@ from ..errors import ServiceError
 from ..service import Condition, HookSpec, Under
 from ..syscalls.base import Syscall, members
 from ..syscalls.kinds import Uid
+from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
 
 _32: Final = 0xFFFF_FFFF
@@ -60,7 +61,7 @@ def traps_of(specs: Iterable[HookSpec], arches: Iterable[Arch] = SUPPORTED) -> T
                 terms = _terms(call, spec.conditions, arch)
                 if terms and (why := never_trapped(name, conditional=Term() not in terms)):
                     raise FilterError(f"{name} can't be hooked: {why}")
-                if (number := SYSNO[arch].get(name)) is not None:
+                if (number := number_of(call, arch)) is not None:
                     numbers.setdefault(number, []).extend(terms)
                 if arch is Arch.I386 and terms:
                     numbers.setdefault(SYSNO[arch]["socketcall"], []).extend(_inside(call))
@@ -73,8 +74,8 @@ _EINTR: Final = "a signal would make it fail with EINTR, which its callers can't
 _NEVER: Final = (
     (r"close|close_range|dup|dup2|dup3|fork|vfork|clone|clone3|futex.*", _EINTR),
     (r"exit|exit_group|restart_syscall", "it must not wait: it can't be asked again"),
-    # Not signalfd, which makes a descriptor.
-    (r"rt_sig.*|sig(action|altstack|nal|pending|procmask|return|suspend)", _EINTR),
+    # Not signalfd, which makes a descriptor, nor rt_sigqueueinfo, which is a kill.
+    (r"rt_sig(?!queueinfo).*|sig(action|altstack|nal|pending|procmask|return|suspend)", _EINTR),
     (r"nanosleep", _EINTR),
 )
 _SLEEPS: Final = r"clock_nanosleep(_time64)?"
