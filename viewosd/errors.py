@@ -4,10 +4,10 @@
 | --- | --- | --- |
 | OSError raised by a hook | the tracee's | the supervisor: the same errno |
 | BadAddress | the tracee's pointer | it is an OSError: EFAULT |
-| Vanished | nobody's: the tracee died or its call was restarted | the supervisor drops the call |
+| Vanished | nobody's: the tracee died, or its call was restarted | the call is dropped |
 | ServiceError | the service, or how it was asked for | one line to whoever asked |
 | ViewError | what a client asked for can't be done | one line and an exit status |
-| any other exception in a hook | a bug of the service | a log line with traceback; the tracee gets EIO |
+| any other exception in a hook | a bug of the service | a log line; the tracee gets EIO |
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BadAddress(OSError):
 
 
 class Vanished(Exception):
-    """The cookie is dead: the tracee was killed, or its call was interrupted and will be asked anew.
+    """The cookie is dead: the tracee was killed, or its call was broken off and is asked anew.
 
     What was read for it must not be used. A hook need not catch this.
     """

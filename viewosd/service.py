@@ -10,7 +10,7 @@ import errno
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 from .errors import ServiceError
 from .syscalls.base import Syscall
@@ -19,7 +19,6 @@ from .verdict import Verdict
 
 C = TypeVar("C", bound=Syscall)
 Sv = TypeVar("Sv", bound="Service")
-P = ParamSpec("P")
 Answer = Verdict | None
 _Method = Callable[[Sv, C, Tracee], Answer] | Callable[[Sv, C, Tracee], Awaitable[Answer]]
 _M = TypeVar("_M", bound=Callable[..., Any])
@@ -126,7 +125,7 @@ class Service:
         return None
 
     def restore(self, state: Any) -> None:
-        """Take back what `describe` gave, in a successor of a supervisor that died. Before `start`."""
+        """Take back what `describe` gave, in a dead supervisor's successor. Before `start`."""
 
     @classmethod
     def summary(cls) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from viewosd import Errno, Return, Service, Tracee, Verdict, hook
 from viewosd.abi.utsname import new_utsname, old_utsname, oldold_utsname
-from viewosd.syscalls import olduname, oldolduname, setdomainname, sethostname, uname
+from viewosd.syscalls import oldolduname, olduname, setdomainname, sethostname, uname
 
 __all__ = ["Misc"]
 

@@ -1,4 +1,4 @@
-"""How often each call was answered, how, and how fast. Pure; counting is all that the hot path does."""
+"""How often each call was answered, how, and how fast. Pure; the hot path only counts."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def arm(
     processes: Callable[[], Iterable[int]],
     bytecode: bytes,
     rewriter: Rewriter,
-    in_flight: Callable[[], None],
+    in_flight: Callable[[set[int]], None],
     close_old: Callable[[], None],
 ) -> list[Armed]:
     """Put a filter on every thread of some processes.
@@ -77,7 +77,7 @@ def arm(
         processes: asked again and again for the ids of all that shall be armed.
         bytecode: the program.
         rewriter: knows memory of the tracees that is ours to use.
-        in_flight: answers calls that wait for us with −ERESTARTNOINTR.
+        in_flight: answers calls of these threads that wait for us with −ERESTARTNOINTR.
         close_old: closes the listeners that these processes have now.
 
     Raises:
@@ -145,9 +145,9 @@ def _keep_restarting(captive: Captive) -> None:
     """Some calls say EINTR to any interruption (epoll_wait, semop; signal(7)). Ours was none."""
     try:
         registers = captive.registers()
-        if registers.in_call and registers.result == -errno.EINTR:
-            if not signals.deliverable(captive.tid):
-                registers.set_result(-ERESTARTNOINTR)
-                registers.store()
+        broken_off = registers.in_call and registers.result == -errno.EINTR
+        if broken_off and not signals.deliverable(captive.tid):
+            registers.set_result(-ERESTARTNOINTR)
+            registers.store()
     except ProcessLookupError:
         pass

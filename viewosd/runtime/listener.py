@@ -108,7 +108,7 @@ class Listener:
         # A mutable buffer: only then does fcntl.ioctl return the kernel's result.
         request = bytearray(_ADDFD(cookie, flags, fd, 0, os.O_CLOEXEC if cloexec else 0))
         try:
-            return ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request, True)
+            return int(ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise Vanished from None

@@ -17,8 +17,8 @@ NOTIF = Struct("=QIIiIQ6Q").unpack_from  # struct seccomp_notif, seccomp_data fl
 class Live:
     """A received call, and what the supervisor needs to answer it or let it go.
 
-    ``ended`` says why its hook was cancelled: "vanished", "superseded", "signal", "restart"; None
-    while it runs, and when its deadline ended it.
+    ``ended`` says why its hook was cancelled: "vanished", "superseded", "restarted" (and there is
+    nothing left to answer), or "signal"; None while it runs, and when its deadline ended it.
     """
 
     __slots__ = (

@@ -20,7 +20,7 @@ QUEUE: Final = 1024
 
 
 class Observers:
-    """Hands a record of every answer to whoever subscribed; the pump pays only while somebody has."""
+    """Hands a record of every answer to whoever subscribed; costs nothing while nobody has."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor

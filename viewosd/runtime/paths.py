@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..errors import Vanished
 from ..syscalls.base import Syscall
 from ..tracee import AT_FDCWD
-from .tracee import ThreadTracee
 from . import memory
+from .tracee import ThreadTracee
 
 
 def lies_under(tracee: ThreadTracee, call: Syscall, register: str, prefix: bytes) -> bool:
@@ -28,7 +28,7 @@ def lies_under(tracee: ThreadTracee, call: Syscall, register: str, prefix: bytes
 
 
 def plain(path: bytes) -> bytes:
-    """An absolute path without ``.``, ``..`` and doubled slashes; symbolic links are not looked at."""
+    """An absolute path without ``.``, ``..`` and ``//``; symbolic links are not looked at."""
     names: list[bytes] = []
     for name in path.split(b"/"):
         if name == b"..":

@@ -22,7 +22,7 @@ import fcntl
 import logging
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import perf_counter_ns
 from typing import Any
 
@@ -63,7 +63,10 @@ _ZERO = bytes(80)
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
 _I386, _SOCKETCALL = int(Arch.I386), 102
 _EIO = Errno(errno.EIO)
+_NOTHING_TO_ANSWER = ("vanished", "superseded", "restarted")
 
+Held = dict[int, tuple[Listener, int, int]]
+"""Thread id to (listener, slot, cookie) of a call that was received and is kept back."""
 Observer = Callable[[Live, Verdict | None, str], None]
 
 
@@ -330,18 +333,28 @@ class Pump:
                 verdict = self._verdict_of(error, live)
         if self.live.get(live.tid) is live:
             del self.live[live.tid]
-        if verdict is None:
-            if live.ended is None:
-                log.error("%s: no verdict within %s s (%s)", _who(live), deadline_s, live)
-                verdict, live.next = _EIO, -1
-            elif live.ended in ("vanished", "superseded"):
-                self.journal.release(live.slot)
-                self._observe(live, None, live.ended)
-                return
-            else:
-                verdict = Errno(ERESTARTSYS if live.ended == "signal" else ERESTARTNOINTR)
-        self._answer(live, verdict)
-        self.journal.release(live.slot)
+        if live.ended in _NOTHING_TO_ANSWER:
+            # Whatever the hook said in its last moment: its listener may be closed by now.
+            self._observe(live, None, live.ended)
+        elif verdict is not None:
+            self._answer(live, verdict)
+        elif live.ended == "signal":
+            self._break_off(live)
+        else:
+            log.error("%s: no verdict within %s s (%s)", _who(live), deadline_s, live)
+            live.next = -1
+            self._answer(live, _EIO)
+        if live.ended != "restarted":
+            self.journal.release(live.slot)
+
+    def _break_off(self, live: Live) -> None:
+        """A signal is there that the call shall not keep waiting: EINTR, or a restart."""
+        try:
+            error = self.rewriter.restart(live, ERESTARTSYS)
+        except Vanished:
+            return
+        if error is not None:
+            self._answer(live, Errno(errno.EINTR))
 
     def cancel(self, live: Live, why: str) -> None:
         """End a waiting hook; ``why`` is `Live.ended`."""
@@ -443,6 +456,33 @@ class Pump:
 
     # -- calls that wait
 
+    def restart_in_flight(self, seized: Container[int], held: Held) -> None:
+        """Answer every call that waits for us with −ERESTARTNOINTR.
+
+        Only threads in ``seized`` have a stop pending that swallows it; a program must never see
+        it. Calls of others go to ``held``, until they are seized or `serve_held`.
+        """
+        for listener in list(self.listeners.values()):
+            while _readable(listener.fd):
+                if self._slot_key != listener.key:
+                    self.journal.prepare(self._slot, listener.key)
+                    self._slot_key = listener.key
+                if listener.receive(self._window):
+                    cookie, tid = NOTIF(self._window)[:2]
+                    held[tid] = (listener, self._slot, cookie)
+                    self._take_slot()
+        for live in [live for tid, live in self.live.items() if tid in seized]:
+            self.cancel(live, "restarted")
+            del self.live[live.tid]
+            held[live.tid] = (live.listener, live.slot, live.cookie)
+        for tid in [tid for tid in held if tid in seized]:
+            listener, slot, cookie = held.pop(tid)
+            try:
+                listener.fail(cookie, ERESTARTNOINTR)
+            except Vanished:
+                pass
+            self.journal.release(slot)
+
     async def _sweep(self) -> None:
         """Look after waiting hooks: we are not told when a tracee dies or is interrupted (T17)."""
         while True:
@@ -450,12 +490,18 @@ class Pump:
             await trio.sleep(SWEEP_S)
             if not self.live:
                 self._somebody_waits = trio.Event()
-            for live in list(self.live.values()):
+            for live in [one for one in self.live.values() if one.scope is not None]:
                 spec = live.route.handlers[live.next].spec
                 if not live.listener.alive(live.cookie):
                     self.cancel(live, "vanished")
                 elif spec.interruptible and interrupted(live.tid):
                     self.cancel(live, "signal")
+
+    def serve_held(self, held: Held) -> None:
+        """Answer what was held back after all, in the ordinary way."""
+        for listener, slot, _ in held.values():
+            self.adopt(slot, listener, begun=False, attempts=0)
+        held.clear()
 
     def adopt(self, slot: int, listener: Listener, begun: bool, attempts: int) -> None:
         """Answer what a dead supervisor had received: ask its hooks again, where that may be.
@@ -496,6 +542,12 @@ class Pump:
         else:
             self._answer(live, verdict)
             self.journal.release(live.slot)
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
 def _who(live: Live) -> str:

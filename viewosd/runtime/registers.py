@@ -42,7 +42,7 @@ class Registers(Protocol):
 
     @property
     def mode(self) -> Arch:
-        """What the thread's code runs as now: the instruction that enters the kernel depends on it."""
+        """What the thread's code runs as now: it decides how the kernel is entered."""
 
     @property
     def in_call(self) -> bool:

@@ -88,6 +88,25 @@ class Rewriter:
                 self.expected[live.tid] = (number, args, time.monotonic() + EXPECTED_S)
         return None
 
+    def restart(self, live: Live, code: int) -> str | None:
+        """Answer a call with a restart code, which only a thread that is being stopped may get.
+
+        None: done; else why not, and the call still waits. Raises Vanished.
+        """
+        try:
+            captive = Captive(live.tid, Arch(live.call.arch))
+        except CannotStop as error:
+            return str(error)
+        except ProcessLookupError:
+            raise Vanished from None
+        with captive:
+            live.listener.fail(live.cookie, code)
+            try:
+                captive.wait()
+            except (ProcessLookupError, CannotStop):
+                raise Vanished from None
+        return None
+
     def region(self, captive: Captive, size: int) -> int:
         """The address of at least ``size`` bytes of the captive's memory that are ours to use."""
         owner = _memory_owner(captive.tid)

@@ -1,4 +1,4 @@
-"""What signals wait for a tracee. Source: proc(5), /proc/pid/status, SigPnd to SigCgt; signal(7)."""
+"""What signals wait for a tracee. Source: proc_pid_status(5), SigPnd to SigCgt; signal(7)."""
 
 from __future__ import annotations
 

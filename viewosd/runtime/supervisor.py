@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import trio
@@ -24,13 +24,14 @@ from ..core.traps import Traps, covers, traps_of, union
 from ..core.view import Loaded, View
 from ..errors import ServiceError, ViewError
 from ..keeper import place
-from ..keeper.processes import descendants, descends
-from . import boot, control, logs, plugins, spawn
+from . import arming, attach, boot, control, logs, plugins, spawn
 from .children import Children
 from .journal import Journal
 from .listener import Listener
+from .members import Members
 from .observe import Observers
-from .pump import Pump
+from .parking import Parking
+from .pump import Held, Pump
 
 log = logging.getLogger("viewosd")
 
@@ -47,6 +48,9 @@ class Supervisor:
         self.stats = self.root.stats
         self.children = Children(booted.prog, booted.signals)
         self.pump = Pump(Journal(plan.journal))
+        self.pump.on_gone = lambda listener: self._look_for_end()
+        self.parking = Parking(plan.parking)
+        self.members = Members(os.getpid())
         self.observers = Observers(self)
         self.installed: Traps = {}
         """What the filters trap that are installed by now, all together."""
@@ -55,7 +59,7 @@ class Supervisor:
     # -- life
 
     async def run(self) -> int:
-        """Serve until the last process of the view has ended; the exit status for the supervisor."""
+        """Serve until the last process of the view has ended; the supervisor's exit status."""
         failed = 0
         async with trio.open_nursery() as nursery:
             await nursery.start(self.pump.run)
@@ -130,6 +134,10 @@ class Supervisor:
         """Serve a listener from now on."""
         listener = Listener(fd, self.pump.journal.next_key())
         self.pump.add(listener)
+        try:
+            self.parking.put([(listener.key, fd)])
+        except OSError as error:
+            log.warning("cannot park a listener, a successor will miss it: %s", error)
         return listener
 
     def _tell_pump(self) -> None:
@@ -139,7 +147,7 @@ class Supervisor:
     def _look_for_end(self) -> None:
         if not self.prog.pid:
             return
-        if self.prog.childless:
+        if self.prog.childless and not self.members.strangers_alive():
             self._over.set()
         else:
             self.prog.report(last=False)
@@ -174,11 +182,11 @@ class Supervisor:
 
     def view_of(self, pid: int) -> View | None:
         """The view that a process lives in; None: it is not of this tree."""
-        return self.root if descends(pid, os.getpid()) else None
+        return self.root if self.members.has(pid) else None
 
     def processes(self, view: View) -> list[int]:
         """Process ids of a view, parents before their children."""
-        return descendants(os.getpid())
+        return self.members.processes()
 
     def set_name(self, view: View, name: str) -> None:
         view.name = name
@@ -194,23 +202,53 @@ class Supervisor:
         if any(other.name == service.name for other in view.services):
             raise ServiceError(f"service {service.name} is already loaded")
         wanted = union(self.traps(), traps_of([spec for spec, _ in service.hooks()]))
-        bytecode = compile_filter(wanted)
+        compile_filter(wanted)  # says now what can't be trapped
         try:
             await service.start()
         except Exception as error:
             raise ServiceError(f"service {service.name}: {error}") from error
         loaded = Loaded(service, text, permanent)
         try:
-            if not covers(self.installed, wanted) and self.processes(view):
-                await self._widen(wanted, bytecode)
+            if not covers(self.installed, wanted) and self.members.processes():
+                self._arm(self.members.processes, wanted)
             view.insert(loaded)
         except BaseException:
             await self._guarded(loaded, service.stop)
             raise
         self._tell_pump()
 
-    async def _widen(self, wanted: Traps, bytecode: bytes) -> None:
-        raise ViewError("its calls are not trapped in the processes that already run")
+    def _arm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> list[int]:
+        """Put a filter for ``wanted`` on processes that already run; which processes got it.
+
+        Everything stands still meanwhile, this supervisor included: nothing here waits on trio.
+
+        Raises:
+            ViewError: somebody is in the way; nothing was changed.
+        """
+        held: Held = {}
+        old = list(self.pump.listeners.values())
+
+        def close_old() -> None:
+            for listener in old:
+                self.pump.drop(listener)
+            self.parking.keep_only([])
+
+        try:
+            armed = arming.arm(
+                processes,
+                compile_filter(wanted),
+                self.pump.rewriter,
+                lambda seized: self.pump.restart_in_flight(seized, held),
+                close_old,
+            )
+        except arming.ArmError as error:
+            raise ViewError(str(error)) from None
+        finally:
+            self.pump.serve_held(held)
+        for one in armed:
+            self.adopt_listener(one.listener)
+        self.installed = union(self.installed, wanted)
+        return [one.pid for one in armed]
 
     async def del_service(self, view: View, name: str) -> None:
         """Take a service out of a view; its calls are continued from now on.
@@ -272,7 +310,36 @@ class Supervisor:
             await trio.sleep(0.02)
 
     async def attach(self, view: View, pid: int) -> None:
-        raise ViewError("this supervisor can't attach processes")
+        """Pull a process that was started elsewhere, and what it starts from now on, into a view.
+
+        Raises:
+            ViewError: it can't be; the text says why. It goes on as it was.
+        """
+        reason = attach.refusal(pid, self.members)
+        if reason:
+            raise ViewError(reason)
+        wanted = self.traps()
+        if any(wanted.values()):
+            self._arm_stranger(pid, wanted)
+        self.members.strangers.add(pid)
+
+    def _arm_stranger(self, pid: int, wanted: Traps) -> None:
+        try:
+            armed = arming.arm(
+                lambda: [pid],
+                compile_filter(wanted),
+                self.pump.rewriter,
+                lambda seized: None,
+                lambda: None,
+            )
+        except arming.ArmError as error:
+            raise ViewError(str(error)) from None
+        if not armed:
+            raise ViewError(f"process {pid} has ended")
+        for one in armed:
+            self.adopt_listener(one.listener)
+        self.installed = union(self.installed, wanted)
+        self._tell_pump()
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]:
         """A record of every answer from now on; close it to end that."""

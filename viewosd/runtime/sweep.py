@@ -28,11 +28,12 @@ class Sweep:
 
     Args:
         processes: asked in every round for the ids of all processes that shall be stopped.
-        in_flight: answers calls that wait for us; called again and again while stops are awaited.
+        in_flight: called again and again while stops are awaited, with the ids of the threads that
+            are seized: answers those of their calls that wait for us.
     """
 
     def __init__(
-        self, processes: Callable[[], Iterable[int]], in_flight: Callable[[], None]
+        self, processes: Callable[[], Iterable[int]], in_flight: Callable[[set[int]], None]
     ) -> None:
         self._processes, self._in_flight = processes, in_flight
         self.threads: dict[int, dict[int, Captive]] = {}
@@ -96,7 +97,7 @@ class Sweep:
         """Wait for stops, answering what is in flight; those that have not stopped by then."""
         nap = 0.0
         while True:
-            self._in_flight()
+            self._in_flight({tid for captives in self.threads.values() for tid in captives})
             waiting = []
             for captives in self.threads.values():
                 for tid, captive in list(captives.items()):

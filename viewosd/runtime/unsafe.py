@@ -84,7 +84,10 @@ def signalfd(signals: set[int]) -> int:
     mask = sum(1 << s - 1 for s in signals)
     return _check(
         _syscall(
-            SYS["signalfd4"], -1, struct.pack("=Q", mask), ctypes.c_size_t(8),
+            SYS["signalfd4"],
+            -1,
+            struct.pack("=Q", mask),
+            ctypes.c_size_t(8),
             os.O_CLOEXEC | os.O_NONBLOCK,
         ),
         "signalfd4",
@@ -107,7 +110,11 @@ _readv, _writev = libc.process_vm_readv, libc.process_vm_writev
 for _f in (_readv, _writev):
     _f.restype = ctypes.c_ssize_t
     _f.argtypes = [
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong,
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
         ctypes.c_ulong,
     ]
 _local.base = ctypes.addressof(_buffer)
@@ -172,8 +179,6 @@ def ptrace_regset(request: int, tid: int, kind: int, raw: bytearray) -> int:
     vec = _iovec(ctypes.addressof(buffer), len(raw))
     ptrace(request, tid, kind, ctypes.addressof(vec))
     return int(vec.len)
-
-
 
 
 def ptrace_buffer(request: int, tid: int, address: int, raw: bytearray) -> int:
