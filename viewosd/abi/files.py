@@ -49,7 +49,10 @@ class flock(Struct, size=32):
 
 
 class flock64(Struct, size=32):
-    """What F_GETLK64 and F_OFD_* of an i386 program widen to; natively the same as `flock`."""
+    """What F_GETLK64 and F_OFD_* of an i386 program widen to; natively the same as `flock`.
+
+    Source: include/uapi/asm-generic/fcntl.h.
+    """
 
     compat = compat_flock64
 

@@ -49,9 +49,9 @@ class Struct:
         # The trailing "0Q"-style alignment C adds at the end is asked for only when it is there.
         codec = struct.Struct(order + body)
         if not packed and codec.size < size:
-            codec = struct.Struct(order + body + f"{size - codec.size}x")
             if size - codec.size > 7:
                 raise TypeError(f"{cls.__name__}: more tail padding than C would add")
+            codec = struct.Struct(order + body + f"{size - codec.size}x")
         cls._codec = codec
         cls.sizeof = codec.size
         if cls.sizeof != size:
