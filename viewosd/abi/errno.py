@@ -22,7 +22,5 @@ EOPENSTALE:            Final = 518
 ENOPARAM:              Final = 519
 # fmt: on
 
-RESTARTS: Final = frozenset(
-    {ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK}
-)
+RESTARTS: Final = frozenset({ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK})
 """What a debugger sees in the return register of a call that a signal broke off."""

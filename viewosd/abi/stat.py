@@ -310,5 +310,3 @@ class ustat(Struct, size=32):
     f_tinode: u64
     f_fname: Annotated[bytes, "6s"]
     f_fpack: Annotated[bytes, "6s"]
-
-

@@ -500,9 +500,9 @@ from .socketcall import (
 )
 from .sockets import (
     Accept as Accept,
-    MakeSocket as MakeSocket,
     Recv as Recv,
     Send as Send,
+    Socket as Socket,
     SocketName as SocketName,
     SocketOption as SocketOption,
     ToAddress as ToAddress,

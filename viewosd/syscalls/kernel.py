@@ -81,7 +81,7 @@ class io_uring_register(Syscall):
 
 class bpf(Syscall):
     cmd: Int
-    uattr: Ptr
+    attr: Ptr
     size: UInt
 
 

@@ -405,7 +405,7 @@ class file_getattr(ByPath):
     path: CStr
     attr: Out[file_attr]
     usize: Size
-    flags: Flags
+    at_flags: Flags
 
 
 class file_setattr(ByPath):
@@ -413,7 +413,7 @@ class file_setattr(ByPath):
     path: CStr
     attr: In[file_attr]
     usize: Size
-    flags: Flags
+    at_flags: Flags
 
 
 # Watch -----------------------------------------------------------------------------------------

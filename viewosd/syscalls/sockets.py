@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..abi.time import timespec, timespec64
 
 
-class MakeSocket(Syscall, family=True):
+class Socket(Syscall, family=True):
     """socket(2), socketpair(2). ``type`` carries SOCK_NONBLOCK and SOCK_CLOEXEC too."""
 
     family: Int
@@ -20,13 +20,13 @@ class MakeSocket(Syscall, family=True):
     protocol: Int
 
 
-class socket(MakeSocket):
+class socket(Socket):
     family: Int
     type: Int
     protocol: Int
 
 
-class socketpair(MakeSocket):
+class socketpair(Socket):
     family: Int
     type: Int
     protocol: Int

@@ -1,6 +1,6 @@
 """Extended attributes, by path and by descriptor: xattr(7).
 
-``flags`` are AT_*: the ``l`` calls imply AT_SYMLINK_NOFOLLOW. The ``*xattrat`` calls (6.13)
+``at_flags`` are AT_*: the ``l`` calls imply AT_SYMLINK_NOFOLLOW. The ``*xattrat`` calls (6.13)
 keep the value's address, size and XATTR_* in memory, in `xattr_args`; so no family promises them.
 """
 
@@ -22,7 +22,7 @@ class Getxattr(ByPath, family=True):
     dirfd: DirFd
     path: CStr
     name: CStr
-    flags: Flags
+    at_flags: Flags
 
 
 class getxattr(Getxattr):
@@ -30,7 +30,7 @@ class getxattr(Getxattr):
     name: CStr
     value: Buffer
     size: Size
-    dirfd, flags = CWD, FOLLOW
+    dirfd, at_flags = CWD, FOLLOW
 
 
 class lgetxattr(Getxattr):
@@ -38,13 +38,13 @@ class lgetxattr(Getxattr):
     name: CStr
     value: Buffer
     size: Size
-    dirfd, flags = CWD, NOFOLLOW
+    dirfd, at_flags = CWD, NOFOLLOW
 
 
 class getxattrat(Getxattr):
     dirfd: DirFd
     path: CStr
-    flags: Flags
+    at_flags: Flags
     name: CStr
     uargs: In[xattr_args]
     usize: Size
@@ -56,7 +56,7 @@ class Setxattr(ByPath, family=True):
     dirfd: DirFd
     path: CStr
     name: CStr
-    flags: Flags
+    at_flags: Flags
 
 
 class setxattr(Setxattr):
@@ -64,8 +64,8 @@ class setxattr(Setxattr):
     name: CStr
     value: Buffer
     size: Size
-    how: Flags  # XATTR_CREATE, XATTR_REPLACE
-    dirfd, flags = CWD, FOLLOW
+    flags: Flags  # XATTR_CREATE, XATTR_REPLACE
+    dirfd, at_flags = CWD, FOLLOW
 
 
 class lsetxattr(Setxattr):
@@ -73,14 +73,14 @@ class lsetxattr(Setxattr):
     name: CStr
     value: Buffer
     size: Size
-    how: Flags
-    dirfd, flags = CWD, NOFOLLOW
+    flags: Flags
+    dirfd, at_flags = CWD, NOFOLLOW
 
 
 class setxattrat(Setxattr):
     dirfd: DirFd
     path: CStr
-    flags: Flags
+    at_flags: Flags
     name: CStr
     uargs: In[xattr_args]
     usize: Size
@@ -93,27 +93,27 @@ class Listxattr(ByPath, family=True):
     path: CStr
     list: Buffer
     size: Size
-    flags: Flags
+    at_flags: Flags
 
 
 class listxattr(Listxattr):
     path: CStr
     list: Buffer
     size: Size
-    dirfd, flags = CWD, FOLLOW
+    dirfd, at_flags = CWD, FOLLOW
 
 
 class llistxattr(Listxattr):
     path: CStr
     list: Buffer
     size: Size
-    dirfd, flags = CWD, NOFOLLOW
+    dirfd, at_flags = CWD, NOFOLLOW
 
 
 class listxattrat(Listxattr):
     dirfd: DirFd
     path: CStr
-    flags: Flags
+    at_flags: Flags
     list: Buffer
     size: Size
 
@@ -124,25 +124,25 @@ class Removexattr(ByPath, family=True):
     dirfd: DirFd
     path: CStr
     name: CStr
-    flags: Flags
+    at_flags: Flags
 
 
 class removexattr(Removexattr):
     path: CStr
     name: CStr
-    dirfd, flags = CWD, FOLLOW
+    dirfd, at_flags = CWD, FOLLOW
 
 
 class lremovexattr(Removexattr):
     path: CStr
     name: CStr
-    dirfd, flags = CWD, NOFOLLOW
+    dirfd, at_flags = CWD, NOFOLLOW
 
 
 class removexattrat(Removexattr):
     dirfd: DirFd
     path: CStr
-    flags: Flags
+    at_flags: Flags
     name: CStr
 
 
@@ -158,7 +158,7 @@ class fsetxattr(Syscall):
     name: CStr
     value: Buffer
     size: Size
-    how: Flags
+    flags: Flags
 
 
 class flistxattr(Syscall):
