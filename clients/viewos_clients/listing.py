@@ -100,7 +100,7 @@ def trace(asked: Namespace) -> None:
                     result_of(message)
                     return
                 if isinstance(message, Notification) and message.verb == "trace":
-                    records, lost = message.params[1], message.params[2]
+                    _, records, lost = list(message.params)
                     for record in records:
                         print(_json_line(record) if asked.json else trace_line(record))
                     if lost:

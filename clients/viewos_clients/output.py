@@ -78,7 +78,8 @@ def table(
     if not listed:
         return
     texts = [[_text(cell) for cell in row] for row in listed]
-    right = [all(isinstance(row[i], int | float) for row in listed) for i in range(len(columns))]
+    numbers = (int, float, type(None))
+    right = [all(isinstance(row[i], numbers) for row in listed) for i in range(len(columns))]
     lines = [[column.upper() for column in columns], *texts] if head else texts
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

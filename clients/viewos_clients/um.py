@@ -30,7 +30,7 @@ def add_service() -> int:
         parser.add_argument("service", metavar="SERVICE[,OPTION]...")
         asked = parser.parse_args(args)
         with _session() as session:
-            session.call("add", None, os.fsencode(asked.service), asked.permanent)
+            session.call("add", None, service_text(asked.service), asked.permanent)
 
     return run("um_add_service", body)
 
@@ -132,6 +132,14 @@ def shutdown() -> int:
                 os._exit(0)
 
     return run("umshutdown", body)
+
+
+def service_text(asked: str) -> bytes:
+    """SERVICE[,OPTION]... as the supervisor takes it; a service file is found from where we are."""
+    name, comma, options = asked.partition(",")
+    if "/" in name or name.endswith(".py"):
+        name = os.path.abspath(name).replace("\\", "\\\\").replace(",", "\\,")
+    return os.fsencode(name + comma + options)
 
 
 def seconds(text: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, Final
 from . import listing
 from .output import complain, run
 from .session import locate
-from .um import seconds
+from .um import seconds, service_text
 
 Body = Callable[[Namespace], int | None]
 
@@ -33,7 +32,7 @@ def _arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 def _add(asked: Namespace) -> None:
     session, view = locate(asked.view)
     with session:
-        session.call("add", view, os.fsencode(asked.service), asked.permanent)
+        session.call("add", view, service_text(asked.service), asked.permanent)
 
 
 def _del(asked: Namespace) -> None:

@@ -75,8 +75,8 @@ class FakeChild:
 class FakeStats:
     def table(self) -> list[Any]:
         return [
-            ("uname", 12, 2, 10, 0, 0, 0, 6.0, 9.5, 40.0),
-            ("openat", 3, 3, 0, 0, 0, 0, 8.0, 8.0, 8.0),
+            ("uname", 12, 2, 10, 0, 0, 0, 0, 6.0, 9.5, 40.0),
+            ("openat", 3, 3, 0, 0, 0, 0, 0, None, None, None),
         ]
 
 

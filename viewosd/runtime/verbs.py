@@ -232,10 +232,13 @@ async def exec_(
     shown = argv[0].decode(errors="backslashreplace")
     try:
         child = await sv.execute(ask.view, argv, env, list(ask.descriptors), cwd)
-    except FileNotFoundError as error:
-        raise Refusal("not-found", f"{shown}: {error.strerror or error}") from error
     except OSError as error:
-        raise Refusal("not-executable", f"{shown}: {error.strerror or error}") from error
+        if error.filename == cwd:
+            raise Refusal("refused", f"{os.fsdecode(cwd)}: {error.strerror}") from error
+        # errno 0: the child has said it all, its own name included.
+        line = f"{shown}: {error.strerror}" if error.errno else str(error.strerror or error)
+        missing = isinstance(error, FileNotFoundError)
+        raise Refusal("not-found" if missing else "not-executable", line) from error
     # The program has them now. Kept open here, a reader of its output would never see the end.
     ask.close()
     try:

@@ -105,7 +105,8 @@ FROM_SUPERVISOR: Final[dict[str, Verb]] = {
 }
 
 STATS: Final = (
-    "call", "count", "continue", "return", "errno", "inject", "rewrite",
+    "call", "count", "continue", "return", "errno", "inject", "rewrite", "fault",
     "p50_us", "p99_us", "max_us",
 )  # fmt: skip
-"""The columns of a row of "stats"; the last three are microseconds from receipt to answer."""
+"""The columns of a row of "stats"; the last three are microseconds from receipt to
+answer, nil where none was timed."""
