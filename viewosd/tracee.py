@@ -128,5 +128,9 @@ class Tracee(Protocol):
         """Real, effective, saved and file-system ids, groups, effective capabilities."""
 
     @property
+    def personality(self) -> int:
+        """PER_* and its flags, personality(2): what uname tells and where memory lies."""
+
+    @property
     def command(self) -> bytes:
         """The program's short name, /proc/pid/comm."""

@@ -9,6 +9,11 @@ from .layout import Struct
 NEW_UTS_LEN: Final = 64
 """__NEW_UTS_LEN: longest node and domain name, in bytes without the NUL (sethostname(2))."""
 
+# What personality(2) makes uname tell. Source: include/uapi/linux/personality.h
+PER_MASK: Final = 0xFF
+PER_LINUX32: Final = 0x08  # machine is COMPAT_UTS_MACHINE, "i686" (kernel/sys.c)
+UNAME26: Final = 0x0002_0000  # release is 2.6.x (kernel/sys.c:override_release())
+
 char65 = Annotated[bytes, "65s"]
 char9 = Annotated[bytes, "9s"]
 

@@ -126,6 +126,10 @@ class ThreadTracee:
         return Credentials(uid, euid, suid, fsuid, gid, egid, sgid, fsgid, groups, effective)
 
     @property
+    def personality(self) -> int:
+        return int(self._proc_file("personality"), 16)
+
+    @property
     def command(self) -> bytes:
         return self._proc_file("comm").rstrip(b"\n")
 
