@@ -30,7 +30,7 @@ def test_every_member_keeps_the_promise(family: type[Syscall]) -> None:
     assert members(family)
     for call in members(family).values():
         made = call.decode((0x1_0000_0007,) * 6)
-        for name in family._promised:
+        for name in family.promises:
             value = getattr(made, name)
             assert isinstance(value, int), f"{call.__name__}.{name}"
 

@@ -5,7 +5,7 @@ Rule 1: an annotation is a register, in the kernel's order; a plain class attrib
 Rule 2: a family (``family=True``) has no registers: its annotations are promises that every
         member keeps one way or the other, checked when the class is made. Hooking a family hooks
         every member.
-Rule 3: nothing here reads memory, or knows a number.
+Rule 3: nothing here reads memory, or knows a number (`numbers` does).
 """
 
 from __future__ import annotations
@@ -82,16 +82,17 @@ class Syscall:
     uid16: ClassVar[bool] = False
     """An i386 program passes ids of 16 bits, 0xFFFF meaning -1 (kernel/uid16.c)."""
 
-    _promised: ClassVar[frozenset[str]] = frozenset()
+    promises: ClassVar[frozenset[str]] = frozenset()
+    """What every member of a family has, as a register or implied; a call has its families'."""
 
     def __init_subclass__(cls, *, family: bool = False) -> None:
         own = {n: h for n, h in get_annotations(cls).items() if "ClassVar" not in str(h)}
         if family:
-            cls._promised = cls._promised.union(own)
+            cls.promises = cls.promises.union(own)
             return
         if len(own) > 6:
             raise TypeError(f"{cls.__name__}: a system call has at most six arguments")
-        if broken := [n for n in cls._promised if n not in own and not hasattr(cls, n)]:
+        if broken := [n for n in cls.promises if n not in own and not hasattr(cls, n)]:
             raise TypeError(f"{cls.__name__} breaks its family's promise: {sorted(broken)}")
         cls.registers = tuple(own)
         cls.kinds = _kinds(cls, own)
