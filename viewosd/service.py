@@ -111,6 +111,9 @@ class Service:
     description: ClassVar[str] = ""
     """One line for ``um_ls_service``; by default the first line of the class's docstring."""
 
+    remember: Callable[[], None] = staticmethod(lambda: None)
+    """Call it after changing what `describe` tells: the supervisor then writes it down."""
+
     async def start(self) -> None:
         """Called once, before the first call is routed here. An exception refuses the service."""
 
@@ -120,7 +123,7 @@ class Service:
     def describe(self) -> Any:
         """What `restore` needs to make this object again: numbers, str, bytes, lists, dicts.
 
-        Asked after `start` and whenever a client changed something; keep it small.
+        Asked after `start`, when a client changed something, and at `remember`. Keep it small.
         """
         return None
 

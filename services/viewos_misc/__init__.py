@@ -103,6 +103,7 @@ class Misc(Service):
         if not 0 <= length <= NEW_UTS_LEN:
             return Errno(errno.EINVAL)
         self.names[field] = tracee.read(address, length) if length else b""
+        self.remember()
         return Return(0)
 
     def _names(self, tracee: Tracee) -> Sequence[bytes]:

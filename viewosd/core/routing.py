@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..abi.arch import Arch
-from ..abi.sysno import SYSNO
 from ..service import HookSpec, Service, Under
 from ..syscalls.base import Syscall, members
+from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
 from .stats import CallStats, Stats
 
@@ -54,8 +54,12 @@ class Route:
         self.inline = only.method if only and only.plain and not only.is_async else None
 
 
-Routes = dict[int, dict[int, Route]]
-"""Architecture to call number to route."""
+class Routes(dict[int, dict[int, Route]]):
+    """Architecture to call number to route; ``inside``: of i386's socketcall(2), by sub-call."""
+
+    def __init__(self, arches: Iterable[Arch] = ()) -> None:
+        super().__init__({int(arch): {} for arch in arches})
+        self.inside: dict[int, Route] = {}
 
 
 def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Stats) -> Routes:
@@ -66,18 +70,14 @@ def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Sta
             for call in members(spec.call).values():
                 if applies(spec, call):
                     found.setdefault(call, []).append(Handler(service, spec, method, call))
-    routes: Routes = {arch: {} for arch in arches}
-    for arch, table in routes.items():
-        numbers = SYSNO[Arch(arch)]
-        for call, handlers in found.items():
-            if call.__name__ in numbers:
-                table[numbers[call.__name__]] = Route(call, handlers, stats.of(call.__name__))
+    routes = Routes(arches)
+    for call, handlers in found.items():
+        route = Route(call, handlers, stats.of(call.__name__))
+        for arch, table in routes.items():
+            if (number := number_of(call, Arch(arch))) is not None:
+                table[number] = route
+        routes.inside |= {n: route for n, inner in SOCKETCALL.items() if inner is call}
     return routes
-
-
-def inner_call(args: tuple[int, ...]) -> type[Syscall] | None:
-    """The call inside an i386 socketcall(2), by its first argument; None: no such one."""
-    return SOCKETCALL.get(args[0] & 0xFFFF_FFFF)
 
 
 def applies(spec: HookSpec, call: type[Syscall]) -> bool:

@@ -1,43 +1,98 @@
-"""Which processes are of a view tree."""
+"""Which processes are of a view tree, and of which branch of it."""
 
 from __future__ import annotations
 
-from ..keeper.processes import descendants, descends, state_of
+import time
+from typing import Final
+
+from ..keeper.processes import descendants, descends, parent_of, state_of
+
+FRESH_S: Final = 0.2
+"""How long a thread's branch is remembered. A process never changes its branch, but its id may go
+to another one; ids are given out in a circle, and no machine gets round in so short a time."""
 
 
 class Members:
     """Everything below an ancestor that is no member itself, and strangers that were attached.
 
     Attributes:
-        ancestor: the supervisor, whose descendants all are: it is their subreaper.
-        strangers: processes that were attached; what they start is found below them.
+        ancestor: the supervisor, whose descendants all are: it is their subreaper. For a
+            successor: the keeper.
+        besides: below the ancestor and no member: the successor itself.
+        strangers: processes that were attached, and those whose ancestor has ended before them.
+        adopted: process id to the branch root that it counts to, though not below it.
     """
 
-    def __init__(self, ancestor: int) -> None:
-        self.ancestor = ancestor
+    def __init__(self, ancestor: int, besides: int = 0) -> None:
+        self.ancestor, self.besides = ancestor, besides
         self.strangers: set[int] = set()
+        self.adopted: dict[int, int] = {}
+        self._branches: dict[int, tuple[int, float]] = {}
+        self._last: list[int] = []
 
     def processes(self) -> list[int]:
         """Process ids, parents before their children; no two looks at /proc are one snapshot."""
-        found = descendants(self.ancestor)
+        found = descendants(self.ancestor) if self.ancestor else []
+        if self.besides:
+            found = [p for p in found if p != self.besides] + descendants(self.besides)
         for pid in self.strangers:
-            if state_of(pid):
+            if self.alive(pid):
                 found += [pid, *descendants(pid)]
         return list(dict.fromkeys(found))
 
     def has(self, pid: int) -> bool:
         """Is this process, or the process of this thread, one of ours?"""
-        if pid != self.ancestor and descends(pid, self.ancestor):
+        if pid in (self.ancestor, self.besides):
+            return False
+        if self.ancestor and descends(pid, self.ancestor):
             return True
         return any(descends(pid, stranger) for stranger in self.strangers)
 
-    def strangers_alive(self) -> bool:
-        """Is any attached process, or a child of one, still there? Forgets those that are not."""
-        for pid in list(self.strangers):
-            if state_of(pid) in ("", "Z", "X"):
-                self.strangers.discard(pid)
-                # Its children live on, adopted by somebody else; they keep our filter.
-        return bool(self.strangers)
+    def alive(self, pid: int) -> bool:
+        """Does it run, in any state but dead?"""
+        return state_of(pid) not in ("", "Z", "X")
+
+    def nobody_left(self) -> bool:
+        """Has everybody ended who is not the supervisor's own child?"""
+        self.strangers = {pid for pid in self.strangers if self.alive(pid)}
+        if self.strangers:
+            return False
+        return not self.besides or not any(self.alive(pid) for pid in self.processes())
+
+    def branch_root(self, tid: int, roots: set[int]) -> int:
+        """The nearest of ``roots`` at or above a thread; 0: none, it is of the first view."""
+        known = self._branches.get(tid)
+        now = time.monotonic()
+        if known is not None and known[1] > now:
+            return known[0]
+        pid, found = tid, 0
+        while pid > 1 and pid != self.ancestor:
+            if pid in roots:
+                found = pid
+                break
+            if pid in self.adopted:
+                found = self.adopted[pid]
+                break
+            pid = parent_of(pid)
+        if len(self._branches) > 4096:
+            self._branches.clear()
+        self._branches[tid] = (found, now + FRESH_S)
+        return found
+
+    def forget_branches(self) -> None:
+        """Views came or went."""
+        self._branches.clear()
+
+    def remember(self) -> None:
+        """Look who is there while the ancestor lives: once it is gone they are hard to find."""
+        if self.besides:
+            self._last = self.processes()
+
+    def keeper_is_gone(self) -> None:
+        """A successor's processes were the keeper's descendants, and are somebody else's now."""
+        if self.besides:
+            self.strangers |= {pid for pid in self._last if self.alive(pid)}
+            self.ancestor = 0
 
 
 def leader_of(tid: int) -> int:

@@ -30,8 +30,7 @@ import trio
 
 from ..abi.arch import Arch
 from ..abi.errno import ERESTARTNOINTR, ERESTARTSYS
-from ..abi.sysno import SYSNO
-from ..core.routing import Handler, Route, Routes, inner_call
+from ..core.routing import Handler, Route, Routes
 from ..core.stats import (
     CONTINUED,
     FAILED,
@@ -44,6 +43,7 @@ from ..core.stats import (
 )
 from ..errors import Vanished
 from ..syscalls.base import Syscall
+from ..syscalls.numbers import number_of
 from ..verdict import CONTINUE, Continue, Errno, InjectFd, Return, Rewrite, Verdict
 from . import memory, paths
 from .journal import Journal
@@ -75,7 +75,7 @@ class Pump:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.routes: Routes = {}
+        self.routes = Routes()
         self.route_for: Callable[[int], Routes] | None = None
         """Thread id to routes, while there is more than one view; else `routes` serves all."""
         self.observer: Observer | None = None
@@ -266,9 +266,9 @@ class Pump:
         self, listener: Listener, cookie: int, tid: int, args: list[int], routes: Routes
     ) -> Live | None:
         """Unpack an i386 socketcall(2); None: nobody wants what is inside, it goes on."""
-        inner = inner_call(tuple(args))
-        route = next((r for r in routes[_I386].values() if r.call is inner), None)
-        if inner is not None and route is not None:
+        route = routes.inside.get(args[0] & 0xFFFF_FFFF)
+        if route is not None:
+            inner = route.call
             try:
                 block = memory.read(tid, args[1], 4 * len(inner.registers))
             except (OSError, Vanished):
@@ -420,7 +420,7 @@ class Pump:
             raise TypeError("not a verdict")
 
     def _is_trapped(self, call: Syscall) -> bool:
-        number = SYSNO[Arch(call.arch)].get(type(call).__name__)
+        number = number_of(type(call), Arch(call.arch))
         return number in self.trapped.get(call.arch, ())
 
     def _inject(self, live: Live, verdict: InjectFd) -> None:

@@ -20,9 +20,9 @@ from typing import Final
 
 from ..abi.arch import Arch
 from ..abi.errno import ERESTARTNOINTR
-from ..abi.sysno import SYSNO
 from ..errors import BadAddress, Vanished
 from ..syscalls.base import Syscall
+from ..syscalls.numbers import number_of
 from . import memory, unsafe
 from .captive import CannotStop, Captive
 from .live import Live
@@ -63,7 +63,7 @@ class Rewriter:
             Vanished: the tracee died, or its call was restarted.
         """
         arch = Arch(call.arch)
-        number = SYSNO[arch].get(type(call).__name__)
+        number = number_of(type(call), arch)
         if number is None:
             return f"{type(call).__name__} does not exist on {arch.name}"
         try:

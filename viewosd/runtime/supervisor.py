@@ -9,31 +9,34 @@ It ends when its last process has: all of a view descend from it, for it is thei
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import trio
 
-from ..core.filter import compile_filter
-from ..core.traps import Traps, covers, traps_of, union
+from ..core.traps import Traps, traps_of, union
 from ..core.view import Loaded, View
 from ..errors import ServiceError, ViewError
 from ..keeper import place
-from . import arming, attach, boot, control, logs, plugins, spawn
+from . import attach, boot, control, logs, plugins, spawn, takeover
+from .armory import Armory
 from .children import Children
 from .journal import Journal
-from .listener import Listener
 from .members import Members
 from .observe import Observers
 from .parking import Parking
-from .pump import Held, Pump
+from .pump import Pump
+from .state import State
 
 log = logging.getLogger("viewosd")
+
+DEEPEST: Final = 64
+"""How many branches may be nested, as in View-OS (sizeof(long) * 8)."""
+STOP_S: Final = 10.0
+"""Seconds that a service may take to stop."""
 
 
 class Supervisor:
@@ -45,15 +48,15 @@ class Supervisor:
         self.serverid = plan.serverid
         self.root = View(0, plan.viewname, plan.started, owner=os.getuid())
         self.views: dict[int, View] = {0: self.root}
+        self.next_view = 1
         self.stats = self.root.stats
+        self.state = State(plan.state)
         self.children = Children(booted.prog, booted.signals)
         self.pump = Pump(Journal(plan.journal))
         self.pump.on_gone = lambda listener: self._look_for_end()
-        self.parking = Parking(plan.parking)
+        self.armory = Armory(self.pump, Parking(plan.parking))
         self.members = Members(os.getpid())
         self.observers = Observers(self)
-        self.installed: Traps = {}
-        """What the filters trap that are installed by now, all together."""
         self._over = trio.Event()
 
     # -- life
@@ -63,15 +66,19 @@ class Supervisor:
         failed = 0
         async with trio.open_nursery() as nursery:
             await nursery.start(self.pump.run)
+            if self.plan.generation:
+                await takeover.take_over(self)
             await nursery.start(control.serve, self, self._control)
             nursery.start_soon(self.children.run, self._look_for_end)
             nursery.start_soon(self._beat)
-            if not self.prog.pid:
+            if not self.prog.pid and not self.plan.generation:
                 failed = await self._begin()
             nursery.start_soon(self._hear_keeper)
             if not failed:
+                self._look_for_end()
                 await self._over.wait()
-            await self._stop_services()
+            for view in list(self.views.values()):
+                await self._drop_services(view, view.services)
             nursery.cancel_scope.cancel()
         if not failed:
             # First the name, then the news: whoever waits for the keeper finds nothing of us left.
@@ -86,7 +93,7 @@ class Supervisor:
                 await self.add_service(self.root, text)
             for path in self.plan.rc:
                 await self._run_rc(path)
-            child = self._start(boot.program(self.plan))
+            child = self.armory.start(boot.program(self.plan), self.wanted())
         except (ServiceError, ViewError) as error:
             return self._give_up(125, str(error))
         except OSError as error:
@@ -95,6 +102,7 @@ class Supervisor:
         if failure := await self._exec_failure(child):
             return self._give_up(*failure)
         self.prog.started(child.pid)
+        self.save()
         boot.let_go(self.plan)
         return 0
 
@@ -105,7 +113,7 @@ class Supervisor:
 
     async def _run_rc(self, path: bytes) -> None:
         """An rc file's failure is told and does not keep PROG from starting, as in View-OS."""
-        child = self._start(boot.program(self.plan, [path]))
+        child = self.armory.start(boot.program(self.plan, [path]), self.wanted())
         self.children.expect(child.pid)
         failure = await self._exec_failure(child)
         status = await self.children.wait(child.pid)
@@ -113,41 +121,18 @@ class Supervisor:
             why = failure[1] if failure else f"exit status {status >> 8 or 128 + status}"
             self.link.tell("note", f"rc file {os.fsdecode(path)}: {why}")
 
-    def _start(self, program: spawn.Program) -> spawn.Child:
-        """Start a program under a filter for what is loaded now."""
-        wanted = self.traps()
-        bytecode = compile_filter(wanted) if any(wanted.values()) else None
-        child = spawn.start(program, bytecode)
-        if child.listener is not None:
-            self.adopt_listener(child.listener)
-            self.installed = union(self.installed, wanted)
-            self._tell_pump()
-        return child
-
     async def _exec_failure(self, child: spawn.Child) -> tuple[int, str] | None:
         """Wait until the child has executed its program, while its calls are served."""
         await trio.lowlevel.wait_readable(child.status)
         os.close(child.pidfd)
         return child.failure()
 
-    def adopt_listener(self, fd: int) -> Listener:
-        """Serve a listener from now on."""
-        listener = Listener(fd, self.pump.journal.next_key())
-        self.pump.add(listener)
-        try:
-            self.parking.put([(listener.key, fd)])
-        except OSError as error:
-            log.warning("cannot park a listener, a successor will miss it: %s", error)
-        return listener
-
-    def _tell_pump(self) -> None:
-        self.pump.routes = self.root.routes
-        self.pump.trapped = {a: frozenset(n) for a, n in self.installed.items()}
-
     def _look_for_end(self) -> None:
-        if not self.prog.pid:
+        for view in [v for v in self.views.values() if v.root and not self.members.alive(v.root)]:
+            self._end_branch(view)
+        if not self.prog.pid and not self.plan.generation:
             return
-        if self.prog.childless and not self.members.strangers_alive():
+        if self.prog.childless and self.members.nobody_left():
             self._over.set()
         else:
             self.prog.report(last=False)
@@ -156,99 +141,123 @@ class Supervisor:
         while self.link.open:
             await trio.lowlevel.wait_readable(self.link.fileno())
             self.prog.obey()
+        self.members.keeper_is_gone()
+        self._look_for_end()
 
     async def _beat(self) -> None:
         while True:
             self.pump.journal.beat()
+            self.members.remember()
+            if self.plan.generation:
+                self._look_for_end()  # its processes are not its children: nobody tells it
             await trio.sleep(0.5)
 
-    async def _stop_services(self) -> None:
-        once = {id(loaded): loaded for view in self.views.values() for loaded in view.services}
-        for loaded in once.values():
-            await self._guarded(loaded, loaded.service.stop)
+    async def _drop_services(self, view: View, gone: list[Loaded]) -> None:
+        """Take services out of a view; stop those that no other view has."""
+        view.services = [loaded for loaded in view.services if loaded not in gone]
+        view.rebuild()
+        for loaded in gone:
+            if any(loaded in other.services for other in self.views.values()):
+                continue
+            with trio.CancelScope(shield=True), trio.move_on_after(STOP_S):
+                try:
+                    await loaded.service.stop()
+                except Exception:
+                    log.exception("service %s: cannot stop", loaded.name)
 
-    async def _guarded(self, loaded: Loaded, action: Callable[[], Awaitable[None]]) -> None:
-        with trio.CancelScope(shield=True), trio.move_on_after(10):
-            try:
-                await action()
-            except Exception:
-                log.exception("service %s: cannot stop", loaded.name)
-
-    # -- what clients ask for
-
-    def traps(self) -> Traps:
-        """What the services of all views need trapped."""
-        return traps_of([spec for view in self.views.values() for spec in view.specs()])
+    # -- views
 
     def view_of(self, pid: int) -> View | None:
         """The view that a process lives in; None: it is not of this tree."""
-        return self.root if self.members.has(pid) else None
+        return self._nearest_view(pid) if self.members.has(pid) else None
+
+    def _nearest_view(self, tid: int) -> View:
+        root = self.members.branch_root(tid, {v.root for v in self.views.values() if v.root})
+        return next((v for v in self.views.values() if v.root == root), self.root)
 
     def processes(self, view: View) -> list[int]:
         """Process ids of a view, parents before their children."""
-        return self.members.processes()
+        everybody = self.members.processes()
+        if len(self.views) == 1:
+            return everybody
+        return [pid for pid in everybody if self._nearest_view(pid) is view]
 
     def set_name(self, view: View, name: str) -> None:
+        """Call a view something else."""
         view.name = name
+        self.save()
+
+    def branch(self, parent: View, root: int, name: str) -> View:
+        """Make a view that begins with process ``root``: it inherits what ``parent`` has now.
+
+        Raises:
+            ViewError: too deep, or the tree does not nest (-x).
+        """
+        if self.plan.nonesting:
+            raise ViewError("this view was started with -x: it has no branches")
+        if parent.depth + 1 >= DEEPEST:
+            raise ViewError(f"views nest {DEEPEST} deep at most")
+        view = View(
+            self.next_view, name, time.time(), owner=self.root.owner, parent=parent, root=root
+        )
+        self.next_view += 1
+        self.views[view.id] = view
+        self.tell_pump()
+        return view
+
+    def _end_branch(self, view: View) -> None:
+        del self.views[view.id]
+        self.tell_pump()
+        trio.lowlevel.spawn_system_task(self._drop_services, view, view.services)
+
+    def tell_pump(self) -> None:
+        """After any change of views or services: who answers for whom, and what is remembered."""
+        self.pump.routes = self.root.routes
+        self.pump.route_for = self._routes_for if len(self.views) > 1 else None
+        self.members.forget_branches()
+        self.save()
+
+    def _routes_for(self, tid: int) -> Any:
+        return self._nearest_view(tid).routes
+
+    def save(self) -> None:
+        """Write down what a successor needs."""
+        try:
+            self.state.save(takeover.facts(self))
+        except Exception:
+            log.exception("cannot save the state: a successor would know what was saved before")
+
+    # -- services
+
+    def wanted(self) -> Traps:
+        """What the services of all views need trapped."""
+        return traps_of([spec for view in self.views.values() for spec in view.specs()])
 
     async def add_service(self, view: View, text: str, *, permanent: bool = False) -> None:
-        """Load a service into a view, and trap what it hooks.
+        """Load a service into a view, and trap what it hooks, in running programs too.
 
         Raises:
             ServiceError: unknown, bad option, already loaded, its start failed.
-            ViewError: its calls are not trapped, and a process can't be made to trap them.
+            ViewError: a process can't be made to trap its calls; nothing was changed.
         """
         service = plugins.load(text)
         if any(other.name == service.name for other in view.services):
             raise ServiceError(f"service {service.name} is already loaded")
-        wanted = union(self.traps(), traps_of([spec for spec, _ in service.hooks()]))
-        compile_filter(wanted)  # says now what can't be trapped
+        wanted = union(self.wanted(), traps_of([spec for spec, _ in service.hooks()]))
+        service.remember = self.save
         try:
             await service.start()
         except Exception as error:
             raise ServiceError(f"service {service.name}: {error}") from error
         loaded = Loaded(service, text, permanent)
         try:
-            if not covers(self.installed, wanted) and self.members.processes():
-                self._arm(self.members.processes, wanted)
+            if not self.armory.suffices(wanted) and self.members.processes():
+                self.armory.rearm(self.members.processes, wanted)
             view.insert(loaded)
         except BaseException:
-            await self._guarded(loaded, service.stop)
+            await self._drop_services(view, [loaded])
             raise
-        self._tell_pump()
-
-    def _arm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> list[int]:
-        """Put a filter for ``wanted`` on processes that already run; which processes got it.
-
-        Everything stands still meanwhile, this supervisor included: nothing here waits on trio.
-
-        Raises:
-            ViewError: somebody is in the way; nothing was changed.
-        """
-        held: Held = {}
-        old = list(self.pump.listeners.values())
-
-        def close_old() -> None:
-            for listener in old:
-                self.pump.drop(listener)
-            self.parking.keep_only([])
-
-        try:
-            armed = arming.arm(
-                processes,
-                compile_filter(wanted),
-                self.pump.rewriter,
-                lambda seized: self.pump.restart_in_flight(seized, held),
-                close_old,
-            )
-        except arming.ArmError as error:
-            raise ViewError(str(error)) from None
-        finally:
-            self.pump.serve_held(held)
-        for one in armed:
-            self.adopt_listener(one.listener)
-        self.installed = union(self.installed, wanted)
-        return [one.pid for one in armed]
+        self.tell_pump()
 
     async def del_service(self, view: View, name: str) -> None:
         """Take a service out of a view; its calls are continued from now on.
@@ -257,13 +266,15 @@ class Supervisor:
             ServiceError: not loaded, or permanent.
         """
         loaded = view.remove(name)
-        self._tell_pump()
-        await self._guarded(loaded, loaded.service.stop)
+        self.tell_pump()
+        await self._drop_services(view, [loaded])
 
     def mov_service(self, view: View, name: str, position: int) -> None:
         """Change the search order. Raises ServiceError."""
         view.move(name, position)
-        self._tell_pump()
+        self.tell_pump()
+
+    # -- processes
 
     async def execute(
         self, view: View, argv: list[bytes], env: dict[bytes, bytes], fds: list[int], cwd: bytes
@@ -280,12 +291,13 @@ class Supervisor:
         try:
             entries = [name + b"=" + value for name, value in env.items()]
             given = dict(enumerate(fds))
-            child = self._start(
-                spawn.Program(argv, entries, fds=given, cwd=directory, session=True)
-            )
+            program = spawn.Program(argv, entries, fds=given, cwd=directory, session=True)
+            child = self.armory.start(program, self.wanted())
         finally:
             os.close(directory)
         self.children.expect(child.pid)
+        if view.root:
+            self.members.adopted[child.pid] = view.root
         if failure := await self._exec_failure(child):
             await self.children.wait(child.pid)
             raise (FileNotFoundError if failure[0] == 127 else PermissionError)(0, failure[1])
@@ -293,21 +305,17 @@ class Supervisor:
 
     async def stop(self, view: View, seconds: float) -> None:
         """End every process of a view: SIGTERM, and SIGKILL to what is left after ``seconds``."""
-        await self._signal_all(view, signal.SIGTERM, seconds)
-        await self._signal_all(view, signal.SIGKILL, 5)
-
-    async def _signal_all(self, view: View, number: int, seconds: float) -> None:
-        until = time.monotonic() + seconds
         told: set[int] = set()
-        while left := self.processes(view):
-            for pid in left:
-                if pid not in told or number == signal.SIGKILL:
-                    told.add(pid)
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+            until = time.monotonic() + patience
+            while (left := self.processes(view)) and time.monotonic() < until:
+                for pid in left if number == signal.SIGKILL else set(left) - told:
+                    try:
                         os.kill(pid, number)
-            if time.monotonic() > until:
-                return
-            await trio.sleep(0.02)
+                    except (ProcessLookupError, PermissionError):
+                        pass
+                told |= set(left)
+                await trio.sleep(0.02)
 
     async def attach(self, view: View, pid: int) -> None:
         """Pull a process that was started elsewhere, and what it starts from now on, into a view.
@@ -315,31 +323,13 @@ class Supervisor:
         Raises:
             ViewError: it can't be; the text says why. It goes on as it was.
         """
-        reason = attach.refusal(pid, self.members)
-        if reason:
+        if reason := attach.refusal(pid, self.members):
             raise ViewError(reason)
-        wanted = self.traps()
-        if any(wanted.values()):
-            self._arm_stranger(pid, wanted)
+        self.armory.arm_stranger(pid, self.wanted())
         self.members.strangers.add(pid)
-
-    def _arm_stranger(self, pid: int, wanted: Traps) -> None:
-        try:
-            armed = arming.arm(
-                lambda: [pid],
-                compile_filter(wanted),
-                self.pump.rewriter,
-                lambda seized: None,
-                lambda: None,
-            )
-        except arming.ArmError as error:
-            raise ViewError(str(error)) from None
-        if not armed:
-            raise ViewError(f"process {pid} has ended")
-        for one in armed:
-            self.adopt_listener(one.listener)
-        self.installed = union(self.installed, wanted)
-        self._tell_pump()
+        if view.root:
+            self.members.adopted[pid] = view.root
+        self.tell_pump()
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]:
         """A record of every answer from now on; close it to end that."""

@@ -1,0 +1,120 @@
+"""The filters and listeners of a view tree: put on new programs, and on those that already run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from ..core.filter import compile_filter
+from ..core.traps import Traps, covers, union
+from ..errors import ViewError
+from . import arming, spawn
+from .listener import Listener
+from .parking import Parking
+from .pump import Held, Pump
+
+log = logging.getLogger("viewosd")
+
+
+class Armory:
+    """Knows what is trapped, and makes it more.
+
+    Attributes:
+        installed: what all filters together trap by now. It never becomes less: a filter below a
+            newer one has lost its listener, and a call that only it traps would fail with ENOSYS.
+    """
+
+    def __init__(self, pump: Pump, parking: Parking) -> None:
+        self.pump, self.parking = pump, parking
+        self.installed: Traps = {}
+
+    def suffices(self, wanted: Traps) -> bool:
+        """Is everything that is wanted trapped already?"""
+        return covers(self.installed, wanted)
+
+    def start(self, program: spawn.Program, wanted: Traps) -> spawn.Child:
+        """Start a program; under a filter, if anything is or was trapped."""
+        wanted = union(self.installed, wanted)
+        bytecode = compile_filter(wanted) if any(wanted.values()) else None
+        child = spawn.start(program, bytecode)
+        if child.listener is not None:
+            self._now_installed(wanted)
+            self.serve(child.listener)
+        return child
+
+    def rearm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> None:
+        """Trap more in every process of the tree.
+
+        Everything stands still meanwhile, this supervisor included: nothing here waits on trio.
+
+        Raises:
+            ViewError: somebody is in the way; nothing was changed.
+        """
+        held: Held = {}
+        old = list(self.pump.listeners.values())
+
+        def close_old() -> None:
+            for listener in old:
+                self.pump.drop(listener)
+            self.parking.keep_only([])
+
+        wanted = union(self.installed, wanted)
+        try:
+            armed = arming.arm(
+                processes,
+                compile_filter(wanted),
+                self.pump.rewriter,
+                lambda seized: self.pump.restart_in_flight(seized, held),
+                close_old,
+            )
+        except arming.ArmError as error:
+            raise ViewError(str(error)) from None
+        finally:
+            self.pump.serve_held(held)
+        self._now_installed(wanted)
+        for one in armed:
+            self.serve(one.listener)
+
+    def arm_stranger(self, pid: int, wanted: Traps) -> None:
+        """Put a filter on a process that has none of ours.
+
+        Raises:
+            ViewError: it can't be taken, or has ended; it goes on as it was.
+        """
+        wanted = union(self.installed, wanted)
+        if not any(wanted.values()):
+            return
+        try:
+            armed = arming.arm(
+                lambda: [pid],
+                compile_filter(wanted),
+                self.pump.rewriter,
+                lambda seized: None,
+                lambda: None,
+            )
+        except arming.ArmError as error:
+            raise ViewError(str(error)) from None
+        if not armed:
+            raise ViewError(f"process {pid} has ended")
+        self._now_installed(wanted)
+        for one in armed:
+            self.serve(one.listener)
+
+    def serve(self, fd: int, key: int | None = None) -> Listener:
+        """Receive from a listener from now on, and park a duplicate for a successor."""
+        listener = Listener(fd, self.pump.journal.next_key() if key is None else key)
+        self.pump.add(listener)
+        try:
+            self.parking.put([(listener.key, fd)])
+        except OSError as error:
+            log.warning("cannot park a listener, a successor will miss it: %s", error)
+        return listener
+
+    def take_over(self, installed: Traps) -> dict[int, Listener]:
+        """Serve the listeners of a supervisor that died; they by their keys."""
+        self._now_installed(installed)
+        return {key: self.serve(fd, key) for key, fd in self.parking.take_all()}
+
+    def _now_installed(self, traps: Traps) -> None:
+        self.installed = union(self.installed, traps)
+        self.pump.trapped = {arch: frozenset(numbers) for arch, numbers in self.installed.items()}

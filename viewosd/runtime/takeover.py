@@ -1,0 +1,116 @@
+"""A successor's first steps: it goes on where a supervisor died.
+
+    keeper                      successor                         tracees
+    ------                      ---------                         -------
+    sees the link close
+    fork                    ->  views and services from the state  wait in their calls:
+                                listeners from the parking place   a parked duplicate keeps
+                                unanswered calls from the journal  every listener open
+                                asks the hooks again           ->  answered, once
+
+Calls that were made meanwhile were not received by anybody; they wait in the kernel like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..core.traps import Traps, union
+from ..core.view import Loaded, View
+from ..errors import ServiceError
+from . import plugins
+from .members import Members
+from .traps_text import from_text, to_text
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+log = logging.getLogger("viewosd")
+
+
+def facts(supervisor: Supervisor) -> dict[str, Any]:
+    """All that a successor can't find elsewhere."""
+    loaded: list[Loaded] = []
+    for view in supervisor.views.values():
+        loaded += [one for one in view.services if one not in loaded]
+    return {
+        "services": [[os.fsencode(o.text), o.permanent, o.service.describe()] for o in loaded],
+        "views": [
+            {
+                "id": view.id,
+                "name": view.name,
+                "since": view.since,
+                "parent": None if view.parent is None else view.parent.id,
+                "root": view.root,
+                "services": [loaded.index(one) for one in view.services],
+            }
+            for view in supervisor.views.values()
+        ],
+        "next_view": supervisor.next_view,
+        "strangers": sorted(supervisor.members.strangers),
+        "adopted": list(supervisor.members.adopted.items()),
+        "installed": to_text(supervisor.armory.installed),
+    }
+
+
+async def take_over(supervisor: Supervisor) -> None:
+    """Be the successor. What can't be had again is logged, and done without."""
+    known = supervisor.state.load() or {}
+    log.error("supervisor %d of its view takes over", supervisor.plan.generation + 1)
+    # The tree hangs below the keeper now: it is the next subreaper.
+    supervisor.members = Members(os.getppid(), besides=os.getpid())
+    supervisor.members.strangers |= set(known.get("strangers", ()))
+    supervisor.members.adopted |= dict(known.get("adopted", ()))
+    services = [await _again(supervisor, *one) for one in known.get("services", ())]
+    for saved in known.get("views", ()):
+        _view_again(supervisor, saved, services)
+    supervisor.next_view = known.get("next_view", 1)
+    installed: Traps = from_text(known.get("installed", []))
+    listeners = supervisor.armory.take_over(union(installed, supervisor.wanted()))
+    supervisor.tell_pump()
+    for slot, key, begun, attempts in list(supervisor.pump.journal.left_behind()):
+        listener = listeners.get(key)
+        if listener is None:
+            supervisor.pump.journal.release(slot)
+        else:
+            supervisor.pump.adopt(slot, listener, begun, attempts)
+
+
+async def _again(supervisor: Supervisor, text: bytes, permanent: bool, state: Any) -> Loaded | None:
+    """A service as it was; None: it can't be made again, and its calls are continued."""
+    shown = os.fsdecode(text)
+    try:
+        service = plugins.load(shown)
+        if state is not None:
+            service.restore(state)
+        service.remember = supervisor.save
+        await service.start()
+    except ServiceError as error:
+        log.error("service %s is lost: %s", shown, error)
+        return None
+    except Exception:
+        log.exception("service %s is lost", shown)
+        return None
+    return Loaded(service, shown, permanent)
+
+
+def _view_again(
+    supervisor: Supervisor, saved: dict[str, Any], services: list[Loaded | None]
+) -> None:
+    mine = [services[index] for index in saved["services"]]
+    view = supervisor.root
+    if saved["id"]:
+        view = View(
+            saved["id"],
+            saved["name"],
+            saved["since"],
+            owner=supervisor.root.owner,
+            parent=supervisor.views.get(saved["parent"]),
+            root=saved["root"],
+        )
+        supervisor.views[view.id] = view
+    view.name = saved["name"]
+    view.services = [one for one in mine if one is not None]
+    view.rebuild()
