@@ -51,7 +51,8 @@ class Route:
         self.name = call.__name__
         # The common case by far: one plain hook without conditions, called at once.
         only = handlers[0] if len(handlers) == 1 else None
-        self.inline = only.method if only and only.plain and not only.is_async else None
+        simple = only and only.plain and not only.is_async and only.spec.idempotent
+        self.inline = only.method if only and simple else None
 
 
 class Routes(dict[int, dict[int, Route]]):

@@ -47,12 +47,8 @@ class Journal:
         return int.from_bytes(self._map[slot * SLOT : slot * SLOT + 8], "little")
 
     def take(self) -> int:
-        """A free slot. Low numbers come first, so few pages are ever touched.
-
-        Raises:
-            IndexError: all are in use.
-        """
-        return self._free.pop()
+        """A free slot; 0: all are in use. Low numbers come first: few pages are ever touched."""
+        return self._free.pop() if self._free else 0
 
     def window(self, slot: int) -> memoryview:
         """Where RECV writes."""

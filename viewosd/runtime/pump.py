@@ -23,6 +23,7 @@ import logging
 import os
 import select
 from collections.abc import Callable, Container
+from math import inf
 from time import perf_counter_ns
 from typing import Any
 
@@ -54,6 +55,9 @@ from .signals import interrupted
 
 log = logging.getLogger("viewosd")
 
+FAULTS = (Exception, SystemExit)
+"""What a hook may raise without ending more than its call. Not trio.Cancelled."""
+
 HOT_MS = 1
 TURN_NS = 2_000_000
 SWEEP_S = 0.05
@@ -61,6 +65,7 @@ SPARE_TASKS = 8
 
 _ZERO = bytes(80)
 _HANGUP = select.EPOLLHUP | select.EPOLLERR
+_ARCH = {int(arch): arch for arch in Arch}
 _I386, _SOCKETCALL = int(Arch.I386), 102
 _EIO = Errno(errno.EIO)
 _NOTHING_TO_ANSWER = ("vanished", "superseded", "restarted")
@@ -93,6 +98,7 @@ class Pump:
         self._parked: list[trio.lowlevel.Task] = []
         self._waking = False
         self._somebody_waits = trio.Event()
+        self._slot_is_free = trio.Event()
         self._take_slot()
 
     # -- listeners
@@ -117,9 +123,17 @@ class Pump:
         self._poll.register(fds[0] if len(fds) == 1 else self._epoll.fileno(), select.POLLIN)
 
     def _take_slot(self) -> None:
+        """Choose the slot of the next call. With none free, calls wait in the kernel."""
         self._slot = self.journal.take()
         self._window = self.journal.window(self._slot)
         self._slot_key = 0
+
+    def _release(self, slot: int) -> None:
+        self.journal.release(slot)
+        if not self._slot:
+            self._take_slot()
+            self._slot_is_free.set()
+            self._slot_is_free = trio.Event()
 
     # -- the loop
 
@@ -134,18 +148,18 @@ class Pump:
     async def _worker(self) -> None:
         me = trio.lowlevel.current_task()
         while True:
+            self._waking = False
             if self._turn is not None:
                 if len(self._parked) >= SPARE_TASKS:
                     return
                 await self._park(me)
-            self._waking = False
-            if self._turn is None:
-                self._turn = me
-                try:
-                    await self._receive(me)
-                finally:
-                    if self._turn is me:
-                        self._turn = None
+                continue
+            self._turn = me
+            try:
+                await self._receive(me)
+            finally:
+                if self._turn is me:
+                    self._turn = None
 
     async def _park(self, me: trio.lowlevel.Task) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -168,6 +182,8 @@ class Pump:
 
     async def _receive(self, me: trio.lowlevel.Task) -> None:
         """Receive and answer for as long as we have the turn."""
+        while not self._slot:
+            await self._slot_is_free.wait()
         until = perf_counter_ns() + TURN_NS
         while True:
             if self.live or not self.listeners:
@@ -218,9 +234,9 @@ class Pump:
             if route is None:
                 self._finish_unclaimed(listener, cookie)
                 return None
-            call = route.call.decode(tuple(args), arch)
+            call = route.call.decode(tuple(args), _ARCH[arch])
             return self._keep(Live(listener, cookie, tid, nr, route, call))
-        live = Live(listener, cookie, tid, nr, route, route.call.decode(tuple(args), arch))
+        live = Live(listener, cookie, tid, nr, route, route.call.decode(tuple(args), _ARCH[arch]))
         stats = route.stats
         stats.seen += 1
         if not stats.seen % SAMPLE:
@@ -228,7 +244,7 @@ class Pump:
         live.slot = self._slot
         try:
             verdict = route.inline(live.call, live.tracee)
-        except Exception as error:
+        except FAULTS as error:
             verdict = self._verdict_of(error, live)
         self._answer(live, CONTINUE if verdict is None else verdict)
         window[:80] = _ZERO
@@ -253,7 +269,7 @@ class Pump:
         live.started_ns = perf_counter_ns()
         try:
             verdict = self._ask_now(live)
-        except Exception as error:
+        except FAULTS as error:
             verdict = self._verdict_of(error, live)
         if verdict is not None:
             self._answer(live, verdict)
@@ -295,6 +311,7 @@ class Pump:
             if handler.plain or self._accepts(handler, live):
                 if not handler.spec.idempotent:
                     self.journal.begin(live.slot)
+                    self._slot_key = 0  # the mark must not be read as the next call's
                 if handler.is_async:
                     return None
                 verdict: Verdict | None = handler.method(live.call, live.tracee)
@@ -311,6 +328,8 @@ class Pump:
     async def _ask(self, live: Live) -> Verdict:
         while True:
             handler = live.route.handlers[live.next]
+            deadline_s = handler.spec.deadline_s
+            live.scope.deadline = inf if deadline_s is None else trio.current_time() + deadline_s
             verdict: Verdict | None = await handler.method(live.call, live.tracee)
             if verdict is None:
                 live.next += 1
@@ -322,30 +341,31 @@ class Pump:
         """Run the hook that may wait, and answer."""
         self.live[live.tid] = live
         self._somebody_waits.set()
-        deadline_s = live.route.handlers[live.next].spec.deadline_s
         verdict: Verdict | None = None
-        with trio.CancelScope() as live.scope:
-            if deadline_s is not None:
-                live.scope.deadline = trio.current_time() + deadline_s
-            try:
+        live.scope = trio.CancelScope()
+        try:
+            with live.scope:
                 verdict = await self._ask(live)
-            except Exception as error:
-                verdict = self._verdict_of(error, live)
+        except FAULTS as error:  # out here: a group may have held our Cancelled beside it
+            verdict = self._verdict_of(error, live)
         if self.live.get(live.tid) is live:
             del self.live[live.tid]
         if live.ended in _NOTHING_TO_ANSWER:
             # Whatever the hook said in its last moment: its listener may be closed by now.
+            if isinstance(verdict, InjectFd) and not verdict.keep:
+                os.close(verdict.fd)
             self._observe(live, None, live.ended)
         elif verdict is not None:
             self._answer(live, verdict)
         elif live.ended == "signal":
             self._break_off(live)
         else:
-            log.error("%s: no verdict within %s s (%s)", _who(live), deadline_s, live)
+            limit = live.route.handlers[live.next].spec.deadline_s
+            log.error("%s: no verdict within %s s (%s)", _who(live), limit, live)
             live.next = -1
             self._answer(live, _EIO)
         if live.ended != "restarted":
-            self.journal.release(live.slot)
+            self._release(live.slot)
 
     def _break_off(self, live: Live) -> None:
         """A signal is there that the call shall not keep waiting: EINTR, or a restart."""
@@ -362,13 +382,13 @@ class Pump:
             live.ended = why
             live.scope.cancel()
 
-    def _verdict_of(self, error: Exception, live: Live) -> Verdict | None:
+    def _verdict_of(self, error: BaseException, live: Live) -> Verdict:
         """The one place that turns an exception of a hook into the tracee's answer."""
         while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]  # a hook with a nursery of its own
-        if isinstance(error, Vanished):
+        if isinstance(error, Vanished) and not live.listener.alive(live.cookie):
             live.ended = "vanished"
-            return CONTINUE
+            return CONTINUE  # to nobody
         if isinstance(error, OSError) and error.errno:
             return Errno(error.errno)
         log.error("%s: a bug of the service (%s)", _who(live), live, exc_info=error)
@@ -394,9 +414,6 @@ class Pump:
                 self._answer_rarely(live, verdict, stats)
         except Vanished:
             live.ended = live.ended or "vanished"
-        except (ValueError, TypeError, OverflowError) as error:
-            log.error("%s: no verdict: %r (%s): %s", _who(live), verdict, live, error)
-            self._fault(live)
         except Exception as error:  # struct.error: a value that no register can hold
             log.error("%s: no verdict: %r (%s): %s", _who(live), verdict, live, error)
             self._fault(live)
@@ -407,8 +424,7 @@ class Pump:
 
     def _answer_rarely(self, live: Live, verdict: Verdict, stats: CallStats) -> None:
         if isinstance(verdict, InjectFd):
-            self._inject(live, verdict)
-            stats.counts[INJECTED] += 1
+            stats.counts[INJECTED if self._inject(live, verdict) else FAILED] += 1
         elif isinstance(verdict, Rewrite):
             trapped = self._is_trapped(verdict.call)
             error = self.rewriter.rewrite(live, verdict.call, trapped)
@@ -423,11 +439,14 @@ class Pump:
         number = number_of(type(call), Arch(call.arch))
         return number in self.trapped.get(call.arch, ())
 
-    def _inject(self, live: Live, verdict: InjectFd) -> None:
-        """ADDFD. A failure is the tracee's errno, never a CONTINUE."""
+    def _inject(self, live: Live, verdict: InjectFd) -> bool:
+        """ADDFD. A failure (False) is the tracee's errno, never a CONTINUE."""
         listener, cookie = live.listener, live.cookie
         try:
             writable = fcntl.fcntl(verdict.fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        except OSError as error:
+            raise ValueError(f"descriptor {verdict.fd}: {error.strerror}") from None
+        try:
             if verdict.keep or not writable:
                 listener.inject(cookie, verdict.fd, verdict.cloexec)
             else:
@@ -439,9 +458,11 @@ class Pump:
                 listener.give(cookie, number)
         except OSError as error:
             listener.fail(cookie, error.errno or errno.EIO)
+            return False
         finally:
             if not verdict.keep:
                 os.close(verdict.fd)
+        return True
 
     def _fault(self, live: Live) -> None:
         live.route.stats.counts[FAULT] += 1
@@ -463,7 +484,7 @@ class Pump:
         it. Calls of others go to ``held``, until they are seized or `serve_held`.
         """
         for listener in list(self.listeners.values()):
-            while _readable(listener.fd):
+            while self._slot and _readable(listener.fd):
                 if self._slot_key != listener.key:
                     self.journal.prepare(self._slot, listener.key)
                     self._slot_key = listener.key
@@ -481,7 +502,7 @@ class Pump:
                 listener.fail(cookie, ERESTARTNOINTR)
             except Vanished:
                 pass
-            self.journal.release(slot)
+            self._release(slot)
 
     async def _sweep(self) -> None:
         """Look after waiting hooks: we are not told when a tracee dies or is interrupted (T17)."""
@@ -513,7 +534,7 @@ class Pump:
         routes = self.routes if self.route_for is None else self.route_for(tid)
         route: Route | None = routes[arch].get(nr)
         if route is None or not listener.alive(cookie):
-            self.journal.release(slot)
+            self._release(slot)
             if route is None and listener.alive(cookie):
                 listener.go_on(cookie)
             return
@@ -530,18 +551,18 @@ class Pump:
             assert self._nursery is not None
             self._nursery.start_soon(self._ask_again, live)
             return
-        self.journal.release(slot)
+        self._release(slot)
 
     async def _ask_again(self, live: Live) -> None:
         try:
             verdict = self._ask_now(live)
-        except Exception as error:
+        except FAULTS as error:
             verdict = self._verdict_of(error, live)
         if verdict is None:
             await self._wait_for(live)
         else:
             self._answer(live, verdict)
-            self.journal.release(live.slot)
+            self._release(live.slot)
 
 
 def _readable(fd: int) -> bool:
