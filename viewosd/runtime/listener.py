@@ -113,6 +113,8 @@ class Listener:
             if error.errno == errno.ENOENT:
                 raise Vanished from None
             raise
+        except ValueError:
+            raise Vanished from None
 
     def alive(self, cookie: int) -> bool:
         """Does the call still wait? Ask after looking at anything by pid, before using it."""
@@ -122,11 +124,17 @@ class Listener:
             if error.errno == errno.ENOENT:
                 return False
             raise
+        except ValueError:
+            return False
         return True
 
     def close(self) -> None:
-        """Our copy only; the last copy's end makes trapped calls fail with ENOSYS."""
+        """Our copy only; the last copy's end makes trapped calls fail with ENOSYS.
+
+        Hooks may still hold calls of it; for them every cookie is dead from now on.
+        """
         os.close(self.fd)
+        self.fd = -1  # the number may soon be another file's; of -1 ioctl says ValueError
 
     def _send(self, response: bytes) -> None:
         try:
@@ -135,3 +143,5 @@ class Listener:
             if error.errno == errno.ENOENT:
                 raise Vanished from None
             raise
+        except ValueError:
+            raise Vanished from None
