@@ -195,7 +195,7 @@ async def test_a_fault_in_the_clean_up_after_a_deadline_ends_one_call_only(
         try:
             await trio.sleep_forever()
         finally:
-            raise ValueError("while cleaning up")  # noqa: B012
+            raise ValueError("while cleaning up")
 
     async def late(call: Any, tracee: Any) -> Any:
         async with trio.open_nursery() as nursery:
@@ -245,8 +245,7 @@ async def test_an_error_because_the_tracee_vanished_is_not_the_services_bug(
     async def look(call: Any, tracee: Any) -> Verdict:
         asked.set()
         with trio.CancelScope(shield=True):
-            while os.path.exists(f"/proc/{tracee.tid}/task"):
-                await trio.sleep(0.01)
+            await until(lambda: not os.path.exists(f"/proc/{tracee.tid}/task"))
         try:
             tracee.check()
         except BaseException:

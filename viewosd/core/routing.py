@@ -15,6 +15,7 @@ from ..service import HookSpec, Service, Under
 from ..syscalls.base import Syscall, members
 from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
+from .paths import plain
 from .stats import CallStats, Stats
 
 Test = tuple[int, int, frozenset[int]]
@@ -32,7 +33,7 @@ class Handler:
         self.is_async = inspect.iscoroutinefunction(method)
         self.tests: tuple[Test, ...] = tuple(_tests(spec, call))
         self.under = tuple(
-            (n, c.prefix) for n, c in spec.conditions.items() if isinstance(c, Under)
+            (n, plain(c.prefix)) for n, c in spec.conditions.items() if isinstance(c, Under)
         )
         self.plain = not self.tests and not self.under
 

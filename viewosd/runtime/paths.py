@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.paths import plain
 from ..errors import Vanished
 from ..syscalls.base import Syscall
 from ..tracee import AT_FDCWD
@@ -16,6 +17,8 @@ def lies_under(tracee: ThreadTracee, call: Syscall, register: str, prefix: bytes
     """
     try:
         path = memory.read_str(tracee.tid, getattr(call, register))
+        if not path:
+            return False  # names nothing, or an open file (AT_EMPTY_PATH)
         if not path.startswith(b"/"):
             path = tracee.path_of(_directory_of(call, register), path)
     except (OSError, Vanished):
@@ -25,17 +28,6 @@ def lies_under(tracee: ThreadTracee, call: Syscall, register: str, prefix: bytes
     return path.startswith(prefix) and (
         len(path) == len(prefix) or path[len(prefix)] == 0x2F or prefix.endswith(b"/")
     )
-
-
-def plain(path: bytes) -> bytes:
-    """An absolute path without ``.``, ``..`` and ``//``; symbolic links are not looked at."""
-    names: list[bytes] = []
-    for name in path.split(b"/"):
-        if name == b"..":
-            del names[-1:]
-        elif name not in (b"", b"."):
-            names.append(name)
-    return b"/" + b"/".join(names)
 
 
 def _directory_of(call: Syscall, register: str) -> int:
