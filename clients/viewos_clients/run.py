@@ -27,6 +27,8 @@ def main() -> NoReturn:
         status = _main(sys.argv)
     except KeyboardInterrupt:
         status = 130
+    except Exception as error:
+        os.write(2, os.fsencode(f"viewos-run: a fault of its own: {error!r}\n"))
     finally:
         os._exit(status)
 

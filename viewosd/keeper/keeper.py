@@ -196,17 +196,25 @@ class Keeper:
         return None
 
     def _stop(self, number: int) -> None:
-        """Stop as PROG did, so that the shell sees it, and go on when the shell says so."""
-        if state_of(self._prog) != "T":
-            return  # it has gone on already
+        """Stop as PROG did, so that the shell sees it, and go on when the shell says so.
+
+        PROG may be continued at any time, and then we must not stop or nobody would continue us. So
+        the signal is queued first and PROG looked at then: a SIGCONT that comes later, from the
+        shell or from the supervisor, takes the queued signal away, signal(7).
+        """
         if number == signal.SIGSTOP:
-            os.kill(os.getpid(), number)
+            # It can't be queued. The supervisor sends it, in order with its SIGCONT.
+            if not self._link.open:
+                os.kill(os.getpid(), number)
             return
         # An orphaned process group does not stop here, and then PROG has not by this signal either.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+        if state_of(self._prog) == "T":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+        else:
+            signal.sigtimedwait({number}, 0)
 
     def _read_signals(self) -> int | None:
         try:
@@ -220,7 +228,9 @@ class Keeper:
             elif not self._running:
                 if number in _ENDING:
                     return 128 + int(number)  # the supervisor sees the link close and ends
-            elif number == signal.SIGCONT or self._is_for_prog(number, code, sender):
+            elif number == signal.SIGCONT:
+                self._go_on(sender)
+            elif self._is_for_prog(number, code, sender):
                 self._pass_on(number)
         return None
 
@@ -234,10 +244,37 @@ class Keeper:
 
     def _pass_on(self, number: int) -> None:
         if self._link.open:
-            self._link.tell(*(("continue",) if number == signal.SIGCONT else ("signal", number)))
+            self._link.tell("signal", number)
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._prog, number)
+
+    def _go_on(self, sender: int) -> None:
+        """We were continued. PROG was too if all its group was; if not, it shall be."""
+        if sender == self._supervisor or state_of(self._prog) != "T":
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._give_terminal()
+            if self._link.open:
+                self._link.tell("continue")
+            else:
+                os.kill(self._prog, signal.SIGCONT)
+
+    def _give_terminal(self) -> None:
+        """We were brought to the front. PROG may be a shell that has made a group of its own and
+        suspended itself; to the shell that continued us PROG is the job, and gets the terminal.
+        """
+        group, ours = os.getpgid(self._prog), os.getpgrp()
+        if group == ours:
+            return
+        try:
+            terminal = os.open("/dev/tty", os.O_RDWR)
+        except OSError:
+            return  # there is none
+        with contextlib.suppress(OSError):
+            if os.tcgetpgrp(terminal) == ours:
+                os.tcsetpgrp(terminal, group)
+        os.close(terminal)
 
 
 def run_detached(plan: Plan, announce: Callable[[int, str], None]) -> int:

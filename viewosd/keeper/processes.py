@@ -38,7 +38,13 @@ def descends(pid: int, ancestor: int) -> bool:
 
 
 def descendants(ancestor: int) -> list[int]:
-    """Every process below ``ancestor``, parents before children. One pass, not a snapshot."""
+    """Every process below ``ancestor``, parents before children. One pass, not a snapshot.
+
+    Raises:
+        ValueError: ``ancestor`` is no process. 0 is the parent of all, and callers send signals.
+    """
+    if ancestor < 1:
+        raise ValueError(f"{ancestor} is no process id")
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal() and (fields := _stat(name)):

@@ -64,13 +64,18 @@ class Prog:
     def _changed(self, status: int) -> None:
         if os.WIFSTOPPED(status):
             self._link.tell("stopped", os.WSTOPSIG(status))
+            if os.WSTOPSIG(status) == signal.SIGSTOP:
+                self._tell_keeper(signal.SIGSTOP)
         elif os.WIFCONTINUED(status):
             self._link.tell("continued")
             # The keeper may stand still just now, or be about to; then it reads nothing.
-            if os.getppid() == self._keeper:
-                os.kill(self._keeper, signal.SIGCONT)
+            self._tell_keeper(signal.SIGCONT)
         else:
             self.waitstatus = status
+
+    def _tell_keeper(self, number: int) -> None:
+        if os.getppid() == self._keeper:
+            os.kill(self._keeper, number)
 
     def report(self, *, last: bool) -> None:
         """Tell the keeper that PROG has ended, if it has. `last`: and we end at once, too."""
@@ -109,7 +114,7 @@ class Prog:
         """
         if not self.pid or self.waitstatus is not None or state_of(self.pid) != "T":
             return
-        group = os.getpgid(self.pid)
+        group = os.getpgid(self.pid)  # it has not been waited for, so it has one
         if group == self._group:
             self._signal(signal.SIGCONT)
         else:
