@@ -16,20 +16,22 @@ import pickle
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
 
 from viewosd.abi.arch import NATIVE
+from viewosd.abi.seccomp import SECCOMP_FILTER_FLAG_NEW_LISTENER
 from viewosd.abi.sysno import SYSNO
 from viewosd.core.filter import compile_filter
 from viewosd.core.traps import traps_of
 from viewosd.core.view import Loaded, View
-from viewosd.runtime import spawn
+from viewosd.runtime import spawn, unsafe
 from viewosd.runtime.journal import Journal
 from viewosd.runtime.listener import Listener
+from viewosd.runtime.live import Live
 from viewosd.runtime.pump import Pump
 from viewosd.service import Service, hook
 from viewosd.syscalls.base import Syscall
@@ -107,7 +109,8 @@ class Tracee:
 class Rig:
     """The pump and what runs under it."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[Service], killable: bool = True) -> None:
+        self._killable = killable
         self.view = View(0, "rig", 0.0)
         for service in services:
             self.view.insert(Loaded(service, service.name))
@@ -124,7 +127,12 @@ class Rig:
     def tell(self) -> None:
         """Hand the view's table to the pump, after its services changed."""
         self.pump.routes = self.view.routes
-        self.pump.trapped = {arch: frozenset(numbers) for arch, numbers in self.traps.items()}
+        self.pump.answers.trapped = {arch: frozenset(numbers) for arch, numbers in self.traps.items()}
+
+    @property
+    def live(self) -> dict[int, Live]:
+        """Calls whose hooks wait, by thread id."""
+        return self.pump.waiting.calls
 
     def _count_gone(self, listener: Listener) -> None:
         self.gone += 1
@@ -145,7 +153,7 @@ class Rig:
                 [os.fsencode(a) for a in argv], entries, fds={0: null, 1: output, 2: output},
                 cwd=directory,
             )  # fmt: skip
-            return self._started(spawn.start(program, self.filter), output)
+            return self._started(program, output)
         finally:
             os.close(null)
             if directory is not None:
@@ -163,14 +171,13 @@ class Rig:
             os.pwrite(output, data, 0)
             os._exit(code)
 
-        original, spawn._exec = spawn._exec, instead_of_exec
-        try:
-            program = spawn.Program([b"closure"], [])
-            return self._started(spawn.start(program, self.filter), output)
-        finally:
-            spawn._exec = original
+        with _replaced("_exec", instead_of_exec):
+            return self._started(spawn.Program([b"closure"], []), output)
 
-    def _started(self, child: spawn.Child, output: int) -> Tracee:
+    def _started(self, program: spawn.Program, output: int) -> Tracee:
+        install = spawn._install if self._killable else _install_interruptibly
+        with _replaced("_install", install):
+            child = spawn.start(program, self.filter)
         assert child.listener is not None
         self.pump.add(Listener(child.listener, self.journal.next_key()))
         tracee = Tracee(self, child, output)
@@ -192,10 +199,27 @@ class Rig:
         os.close(self._journal_fd)
 
 
+@contextmanager
+def _replaced(name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """What a child that is forked meanwhile runs in place of a part of `spawn`."""
+    original = getattr(spawn, name)
+    setattr(spawn, name, function)
+    try:
+        yield
+    finally:
+        setattr(spawn, name, original)
+
+
+def _install_interruptibly(program: bytes) -> int:
+    """As on a kernel without WAIT_KILLABLE_RECV: a signal takes back a received call."""
+    unsafe.prctl(unsafe.PR_SET_NO_NEW_PRIVS, 1)
+    return unsafe.seccomp_install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER)
+
+
 @asynccontextmanager
-async def rig(*services: Service) -> AsyncIterator[Rig]:
+async def rig(*services: Service, killable: bool = True) -> AsyncIterator[Rig]:
     """A running pump; at the end every tracee is killed."""
-    made = Rig(services)
+    made = Rig(services, killable)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(made.pump.run)

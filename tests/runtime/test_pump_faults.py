@@ -153,7 +153,7 @@ async def test_a_hook_that_is_late_is_cancelled_and_the_tracee_gets_eio(
         assert await view.ask(lambda: syscall("getppid")) == -errno.EIO
         assert cleaned == [1]
         assert view.view.stats.calls["getppid"].counts[FAULT] == 1
-        assert not view.pump.live
+        assert not view.pump.waiting.calls
     assert "no verdict within 0.05 s" in caplog.text
 
 
@@ -256,5 +256,5 @@ async def test_an_error_because_the_tracee_vanished_is_not_the_services_bug(
     async with rig(serve(getppid, look)) as view:
         await killed_while(view, asked)
         await until(lambda: outcomes == [Vanished])
-        await until(lambda: not view.pump.live)
+        await until(lambda: not view.pump.waiting.calls)
     assert not errors_of(caplog)

@@ -45,15 +45,22 @@ class Handler:
 class Route:
     """What happens with one call number: its class, and the hooks to ask, in order."""
 
-    __slots__ = ("call", "handlers", "inline", "name", "stats")
+    __slots__ = ("call", "handlers", "inline", "name", "stats", "under")
 
     def __init__(self, call: type[Syscall], handlers: list[Handler], stats: CallStats) -> None:
         self.call, self.handlers, self.stats = call, handlers, stats
         self.name = call.__name__
-        # The common case by far: one plain hook without conditions, called at once.
+        # The common case by far: one plain hook without conditions, called at once. One that may
+        # not be run twice takes the long way, where that is noted.
         only = handlers[0] if len(handlers) == 1 else None
         simple = only and only.plain and not only.is_async and only.spec.idempotent
         self.inline = only.method if only and simple else None
+        # And the next: one hook on the paths below a prefix, where most paths are not.
+        self.under: tuple[int, bytes] | None = None
+        if only and len(only.under) == 1 and not only.tests:
+            name, prefix = only.under[0]
+            if name in call.registers:
+                self.under = (call.registers.index(name), prefix)
 
 
 class Routes(dict[int, dict[int, Route]]):

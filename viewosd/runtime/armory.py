@@ -63,7 +63,7 @@ class Armory:
             armed = arming.arm(
                 processes,
                 compile_filter(wanted),
-                self.pump.rewriter,
+                self.pump.answers.rewriter,
                 lambda seized: self.pump.restart_in_flight(seized, held),
                 close_old,
             )
@@ -88,7 +88,7 @@ class Armory:
             armed = arming.arm(
                 lambda: [pid],
                 compile_filter(wanted),
-                self.pump.rewriter,
+                self.pump.answers.rewriter,
                 lambda seized: None,
                 lambda: None,
             )
@@ -117,4 +117,6 @@ class Armory:
 
     def _now_installed(self, traps: Traps) -> None:
         self.installed = union(self.installed, traps)
-        self.pump.trapped = {arch: frozenset(numbers) for arch, numbers in self.installed.items()}
+        self.pump.answers.trapped = {
+            arch: frozenset(numbers) for arch, numbers in self.installed.items()
+        }

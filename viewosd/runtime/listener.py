@@ -32,7 +32,7 @@ from ..abi.seccomp import (
 )
 from ..errors import Vanished
 
-_RESPONSE = Struct("=QqiI").pack  # struct seccomp_notif_resp
+RESPONSE = Struct("=QqiI").pack  # struct seccomp_notif_resp: cookie, value, error, flags
 _ADDFD = Struct("=QIIII").pack  # struct seccomp_notif_addfd
 _COOKIE = Struct("=Q").pack
 MAX_ERRNO = 4095  # include/linux/err.h
@@ -72,11 +72,11 @@ class Listener:
 
     def go_on(self, cookie: int) -> None:
         """Let the kernel run the call. Raises Vanished."""
-        self._send(_RESPONSE(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE))
+        self._send(RESPONSE(cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE))
 
     def give(self, cookie: int, value: int) -> None:
         """The call returns ``value``, any signed 64-bit number. Raises Vanished."""
-        self._send(_RESPONSE(cookie, value, 0, 0))
+        self._send(RESPONSE(cookie, value, 0, 0))
 
     def fail(self, cookie: int, code: int) -> None:
         """The call fails with errno ``code``, 0 < code < 4096. Raises Vanished.
@@ -86,7 +86,7 @@ class Listener:
         """
         if not 0 < code <= MAX_ERRNO:
             raise ValueError(f"{code} is no errno")
-        self._send(_RESPONSE(cookie, 0, -code, 0))
+        self._send(RESPONSE(cookie, 0, -code, 0))
 
     def inject(self, cookie: int, fd: int, cloexec: bool) -> int:
         """The call returns a duplicate of our ``fd`` in the tracee's table; its number there.

@@ -30,7 +30,7 @@ class Observers:
         """A channel of records; what does not fit in its queue is counted and told later."""
         send, receive = trio.open_memory_channel[Any](QUEUE)
         self._channels[send] = 0
-        self._supervisor.pump.observer = self._record
+        self._supervisor.pump.answers.observer = self._record
         return receive
 
     def _record(self, live: Live, verdict: Verdict | None, note: str) -> None:
@@ -59,7 +59,7 @@ class Observers:
             except trio.BrokenResourceError:
                 del self._channels[channel]
         if not self._channels:
-            self._supervisor.pump.observer = None
+            self._supervisor.pump.answers.observer = None
 
 
 def shown(live: Live) -> str:
