@@ -258,10 +258,12 @@ class Pump:
                 verdict = route.inline(call, ThreadTracee(listener, cookie, tid, arch))
             except FAULTS as error:
                 live = Live(listener, cookie, tid, notif[3], route, call)
-                live.slot = self._slot
-                verdict = self.answers.verdict_of(error, live)
-            if type(verdict) is Return and -_2_63 <= verdict.value < _2_63:
-                _send(listener.fd, RESPONSE(cookie, verdict.value, 0, 0))
+                stats.seen += 1
+                self.answers.answer(live, self.answers.verdict_of(error, live))
+                return True
+            value = verdict.value if type(verdict) is Return else None
+            if type(value) is int and -_2_63 <= value < _2_63:
+                _send(listener.fd, RESPONSE(cookie, value, 0, 0))
                 stats.counts[RETURNED] += 1
             else:
                 live = Live(listener, cookie, tid, notif[3], route, call)
@@ -269,7 +271,7 @@ class Pump:
                 self.answers.answer(live, CONTINUE if verdict is None else verdict)
             stats.seen += 1
             return True
-        if route.under is None:
+        if route.under is None or arch == _I386:  # whose registers may have another order
             return False
         index, prefix = route.under
         try:
