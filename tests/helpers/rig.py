@@ -127,7 +127,9 @@ class Rig:
     def tell(self) -> None:
         """Hand the view's table to the pump, after its services changed."""
         self.pump.routes = self.view.routes
-        self.pump.answers.trapped = {arch: frozenset(numbers) for arch, numbers in self.traps.items()}
+        self.pump.answers.trapped = {
+            arch: frozenset(numbers) for arch, numbers in self.traps.items()
+        }
 
     @property
     def live(self) -> dict[int, Live]:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from helpers.rig import Rig, rig, serve, syscall, until
-from viewosd.core.stats import FAULT
+from viewosd.core.stats import FAILED, FAULT
 from viewosd.errors import BadAddress, Vanished
 from viewosd.syscalls.process import getpgid, getppid
 from viewosd.verdict import Return, Verdict
@@ -127,6 +127,18 @@ async def test_any_other_exception_is_eio_and_a_log_line_and_the_view_goes_on(
     assert "cookie 0x" in line
     if not isinstance(error, OSError) or not error.errno:
         assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [plain, waiting])
+async def test_faults_are_counted_apart_from_the_tracees_errors(kind: Any) -> None:
+    """Also in a row, when calls come fast and take the short way."""
+    raised = [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "an answer")] * 20
+
+    async with rig(serve(getppid, kind(lambda: raising(raised.pop(0))()))) as view:
+        got = await view.ask(lambda: [syscall("getppid") for _ in range(40)])
+        assert got == [-errno.EIO, -errno.ENOENT] * 20
+        counts = view.view.stats.calls["getppid"].counts
+        assert (counts[FAULT], counts[FAILED], sum(counts)) == (20, 20, 40)
 
 
 async def test_a_hook_that_recurses_for_ever_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:

@@ -442,7 +442,9 @@ async def test_a_burst_leaves_room_for_everybody_else_in_the_loop() -> None:
 PAUSES = [0.0, 0.0002, 0.0005, 0.001, 0.002, 0.005]
 
 
-@pytest.mark.parametrize("verdict", ["return", "inject", "inject writable", "wait", "read", "raise"])
+@pytest.mark.parametrize(
+    "verdict", ["return", "inject", "inject writable", "wait", "read", "raise"]
+)
 async def test_a_tracee_may_be_killed_at_any_step(
     verdict: str, caplog: pytest.LogCaptureFixture
 ) -> None:
