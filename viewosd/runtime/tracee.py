@@ -24,6 +24,8 @@ from .listener import Listener
 
 S = TypeVar("S", bound=Struct)
 PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
+_OUR_MOUNTS = "/proc/self/ns/mnt"
+_TRIES = 16
 
 
 class ThreadTracee:
@@ -91,14 +93,17 @@ class ThreadTracee:
     def open(
         self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
     ) -> int:
-        base, inside = self._start(dirfd, path)
+        base, inside, scope = self._start(dirfd, path)
         try:
             self.check()
             # No controlling terminal of ours comes of it, and nothing of ours is passed on.
-            flags |= os.O_CLOEXEC | os.O_NOCTTY
-            # IN_ROOT makes ``base`` the root: right for absolute paths. A relative one is made
-            # absolute first, for its ".." may go above ``base``.
-            resolve |= RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+            flags |= os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY)
+            resolve |= scope | RESOLVE_NO_MAGICLINKS
+            for _ in range(_TRIES if scope else 0):
+                try:
+                    return unsafe.openat2(base, inside or b".", flags, mode, resolve)
+                except BlockingIOError:  # EAGAIN: a rename while ".." was resolved inside a root
+                    continue
             return unsafe.openat2(base, inside or b".", flags, mode, resolve)
         finally:
             os.close(base)
@@ -158,25 +163,43 @@ class ThreadTracee:
     def _directory(self, dirfd: int) -> bytes:
         return self._link("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
 
-    def _start(self, dirfd: int, path: bytes) -> tuple[int, bytes]:
-        """The directory to resolve from as a descriptor, and the path from there."""
-        own = {
-            b"/proc/self": b"%d" % self.pid,
-            b"/proc/thread-self": b"%d/task/%d" % (self.pid, self.tid),
-        }
-        for alias, means in own.items() if path.startswith(b"/proc/") else ():
+    def _start(self, dirfd: int, path: bytes) -> tuple[int, bytes, int]:
+        """Where to resolve from, the path from there, and RESOLVE_IN_ROOT if that is a root."""
+        own = (
+            {
+                b"/proc/self": b"%d" % self.pid,
+                b"/proc/thread-self": b"%d/task/%d" % (self.pid, self.tid),
+            }
+            if path.startswith(b"/proc/")
+            else {}
+        )
+        for alias, means in own.items():
             if path == alias or path.startswith(alias + b"/"):
                 path = b"/proc/" + means + path[len(alias) :]
         if path.startswith(b"/"):
-            return self._opened("root"), path
-        directory = self._directory(dirfd)
+            return self._opened("root"), path, RESOLVE_IN_ROOT
+        start = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
+        if self._has_our_root():
+            # From the directory itself: its name may be gone, too long, or lead through others
+            # that the tracee may not enter.
+            return self._opened(start), path, 0
+        directory = self._link(start)
         root = self._link("root")
         if root != b"/" and (directory == root or directory.startswith(root + b"/")):
             directory = directory[len(root) :] or b"/"
         elif directory.startswith(b"(unreachable)") or directory.endswith(b" (deleted)"):
             # No name leads there: resolve from the directory itself; ".." can't leave it.
-            return self._opened("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"), path
-        return self._opened("root"), directory.rstrip(b"/") + b"/" + path
+            return self._opened(start), path, RESOLVE_IN_ROOT
+        # IN_ROOT makes the base the root, and ".." may go above the directory: so by its name.
+        return self._opened("root"), directory.rstrip(b"/") + b"/" + path, RESOLVE_IN_ROOT
+
+    def _has_our_root(self) -> bool:
+        """The same root directory in the same mount namespace: absolute links mean the same."""
+        try:
+            same = os.path.samestat(os.stat(f"/proc/{self.tid}/root"), os.stat("/"))
+            return same and os.readlink(f"/proc/{self.tid}/ns/mnt") == os.readlink(_OUR_MOUNTS)
+        except FileNotFoundError:
+            raise Vanished from None
 
     def _opened(self, name: str) -> int:
         try:

@@ -71,7 +71,7 @@ class FakeTracee:
 
     def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
         size = self.arch.pointer_size
-        found = []
+        found: list[bytes] = []
         for at in range(address, address + limit, size):
             pointer = int.from_bytes(self.read(at, size), "little")
             if not pointer:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,7 @@ def told(misc: Misc, tracee: FakeTracee) -> dict[str, str]:
 
 async def test_what_is_given_is_told_and_the_rest_is_the_hosts(misc):
     host = os.uname()
-    with open("/proc/sys/kernel/domainname") as file:
-        domain = file.read().rstrip("\n")
+    domain = Path("/proc/sys/kernel/domainname").read_text().rstrip("\n")
     assert told(misc, FakeTracee()) == {
         "sysname": host.sysname,
         "nodename": "box",
