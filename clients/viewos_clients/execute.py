@@ -13,7 +13,10 @@ from viewosd.wire import Response
 from .output import complain
 from .session import NoView, Refused, locate, result_of
 
-_FORWARDED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "ALRM", "CONT", "TSTP")
+_FORWARDED = {
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGWINCH, signal.SIGALRM, signal.SIGCONT, signal.SIGTSTP,
+}  # fmt: skip
 FAILED = 125
 """Exit status where exec itself failed, as viewos-run has it; 126 and 127 are about PROG."""
 
@@ -53,20 +56,25 @@ def split(args: list[str]) -> tuple[str | None, list[str]]:
 def _execute(view: str | None, argv: list[str]) -> int:
     session, id = locate(view)
     with session:
+
+        def forward(signo: int, frame: FrameType | None) -> None:
+            # SIGTSTP would do nothing: the program's group is orphaned, so it is not stopped by it
+            # (setpgid(2), NOTES).
+            stop = signo == signal.SIGTSTP
+            with suppress(OSError):
+                session.notify("signal", request, int(signal.SIGSTOP) if stop else signo)
+            if stop:  # ourselves too, so that the shell takes its terminal back
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        # None is lost: one that comes before the handlers are there waits until they are.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
         request = session.start(
             "exec", id, [os.fsencode(arg) for arg in argv], dict(os.environb), _cwd(), fds=(0, 1, 2)
         )
-
-        def forward(signo: int, frame: FrameType | None) -> None:
-            with suppress(OSError):
-                session.notify("signal", request, signo)
-            if signo == signal.SIGTSTP:  # stop too, so that the shell takes its terminal back
-                os.kill(os.getpid(), signal.SIGSTOP)
-
-        for name in _FORWARDED:
-            signo = getattr(signal, f"SIG{name}")
-            if signal.getsignal(signo) is not signal.SIG_IGN:
-                signal.signal(signo, forward)
+        for number in _FORWARDED:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, forward)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         for message in session.messages():
             if isinstance(message, Response) and message.id == request:
                 code = os.waitstatus_to_exitcode(result_of(message)["status"])

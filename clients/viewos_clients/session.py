@@ -273,8 +273,11 @@ def _only(
     rows = [row for session in sessions for row in session.call("views") if row["id"] in ids]
     for session in sessions:
         session.close()
-    if name is not None:
-        what = f"views are named {name}" if rows else f"view is named {name}"
-    else:
-        what = "views; say which one" if rows else "view"
-    raise NoView(f"there are {len(rows)} {what}:" if rows else f"there is no {what}", rows)
+    if rows:
+        what = "here" if name is None else f"named {name}"
+        raise NoView(f"there are {len(rows)} views {what}; say which one:", rows)
+    raise NoView(
+        "there is no view"
+        if name is None
+        else f"there is no view named {name}; 'viewos ls' lists them"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -14,18 +14,23 @@ from .session import locate
 from .um import seconds, service_text
 
 Body = Callable[[Namespace], int | None]
+Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 
 class Subcommand:
-    """One row: what it does, what it is called with, who carries it out."""
+    """One row: what it does, what it is called with, who carries it out.
 
-    __slots__ = ("arguments", "body", "help")
+    ``raw``: the usage of one whose words are not looked at here, for they may be another program's;
+    they are ``asked.rest`` then.
+    """
 
-    def __init__(self, body: Body, help: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]):  # noqa: ANN204
-        self.body, self.help, self.arguments = body, help, arguments
+    __slots__ = ("arguments", "body", "help", "raw")
+
+    def __init__(self, body: Body, help: str, *arguments: Argument, raw: str = "") -> None:
+        self.body, self.help, self.arguments, self.raw = body, help, arguments, raw
 
 
-def _arg(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _arg(*names: str, **options: Any) -> Argument:
     return names, options
 
 
@@ -91,7 +96,6 @@ def _needs_viewfs(asked: Namespace) -> int:
 _JSON = _arg("--json", action="store_true", help="as JSON, for programs")
 _WHICH = _arg("view", metavar="VIEW", nargs="?", help="SERVERID, SERVERID:ID or its name")
 _OF = _arg("-V", "--view", metavar="VIEW", help="SERVERID, SERVERID:ID or its name")
-_LATER = _arg("rest", nargs=REMAINDER, help="as mount(8)")
 
 SUBCOMMANDS: Final[dict[str, Subcommand]] = {
     "ls": Subcommand(listing.ls, "list the views", _JSON),
@@ -118,13 +122,9 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
         _arg("position", metavar="POSITION", type=int, help="1 is asked first"),
         _OF,
     ),
-    "mount": Subcommand(_needs_viewfs, "mount in a view", _LATER),
-    "umount": Subcommand(_needs_viewfs, "unmount in a view", _LATER),
-    "exec": Subcommand(
-        _exec,
-        "run PROG in a view: viewos exec [VIEW] -- PROG [ARG]...",
-        _arg("rest", nargs=REMAINDER),
-    ),
+    "mount": Subcommand(_needs_viewfs, "mount in a view", raw="[ARG]..."),
+    "umount": Subcommand(_needs_viewfs, "unmount in a view", raw="[ARG]..."),
+    "exec": Subcommand(_exec, "run PROG in a view", raw="[VIEW] -- PROG [ARG]..."),
     "attach": Subcommand(
         _attach, "pull a process into a view", _arg("pid", metavar="PID", type=int), _WHICH
     ),
@@ -139,9 +139,9 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
         _arg("-n", "--interval", metavar="SECONDS", type=seconds, default=1.0, help="1"),
         _WHICH,
     ),
-    "diff": Subcommand(_needs_viewfs, "what a copy-on-write layer changed", _LATER),
-    "commit": Subcommand(_needs_viewfs, "write a copy-on-write layer's changes", _LATER),
-    "discard": Subcommand(_needs_viewfs, "forget a copy-on-write layer's changes", _LATER),
+    "diff": Subcommand(_needs_viewfs, "what a copy-on-write layer changed", raw="[ARG]..."),
+    "commit": Subcommand(_needs_viewfs, "write a copy-on-write layer's changes", raw="[ARG]..."),
+    "discard": Subcommand(_needs_viewfs, "forget a copy-on-write layer's changes", raw="[ARG]..."),
     "stop": Subcommand(
         _stop,
         "end all processes of a view",
@@ -187,14 +187,14 @@ def main() -> int:
         for names, options in row.arguments:
             parser.add_argument(*names, **options)
         rest = args[1:]
-        if name == "exec":  # argparse would take options of PROG, and "--", for its own
-            asked = Namespace(rest=rest)
-            if not rest or rest[0] in ("-h", "--help"):
-                parser.usage = "viewos exec [VIEW] -- PROG [ARG]..."
-                (parser.print_help() if rest else parser.error("which PROG?"))
-                return 0
-        else:
+        if not row.raw:
             asked = parser.parse_args(rest)
+        else:
+            parser.usage = f"viewos {name} {row.raw}"
+            if rest[:1] in (["-h"], ["--help"]):
+                parser.print_help()
+                return 0
+            asked = Namespace(rest=rest)
         asked.subcommand = name
         return row.body(asked)
 

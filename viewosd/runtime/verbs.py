@@ -25,6 +25,12 @@ TRACE_BATCH: Final = 32 * 1024
 """Bytes, about: a notification stays one datagram, which the client's buffer accounts for."""
 
 
+_FROM_TERMINAL: Final = {
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH
+}  # fmt: skip
+"""A terminal gives these to a whole process group; so they are given to the program's."""
+
+
 class Loaded(Protocol):
     """A service in a view."""
 
@@ -247,8 +253,13 @@ async def exec_(
         return {"pid": child.pid, "status": await child.wait()}
 
     def forward(signo: int) -> None:
-        with contextlib.suppress(OSError):  # ended meanwhile
-            signal.pidfd_send_signal(pidfd, signo)
+        with contextlib.suppress(OSError):  # ESRCH: ended meanwhile
+            signal.pidfd_send_signal(pidfd, 0)
+            # Not reaped, and nobody but us could do that just now: its number is its own still.
+            if signo in _FROM_TERMINAL and os.getpgid(child.pid) == child.pid:
+                os.killpg(child.pid, signo)
+            else:
+                signal.pidfd_send_signal(pidfd, signo)
 
     async def hang_up() -> None:
         await ask.left.wait()
@@ -281,10 +292,10 @@ async def attach(sv: Supervisor, ask: Ask, view: int | None, pid: int) -> Any:
 async def trace(sv: Supervisor, ask: Ask, view: int | None) -> Any:
     """The channel is always read at once, so that the supervisor never waits for a client."""
     queue: deque[dict[str, Any]] = deque()
-    lost, more, wanted = 0, trio.Event(), ask.view.id
+    lost, ended, more, wanted = 0, False, trio.Event(), ask.view.id
 
     async def read() -> None:
-        nonlocal lost
+        nonlocal lost, ended
         async with channel:
             async for record in channel:
                 if "lost" in record:
@@ -295,11 +306,12 @@ async def trace(sv: Supervisor, ask: Ask, view: int | None) -> Any:
                     else:
                         lost += 1
                 more.set()
-        nursery.cancel_scope.cancel()
+        ended = True
+        more.set()
 
     async def send() -> None:
         nonlocal lost, more
-        while True:
+        while not ended:
             await more.wait()
             more = trio.Event()
             while queue or lost:
@@ -309,6 +321,7 @@ async def trace(sv: Supervisor, ask: Ask, view: int | None) -> Any:
                     room -= 200 + len(batch[-1]["call"]) + len(batch[-1]["verdict"])
                 told, lost = (0, lost) if queue else (lost, 0)
                 await ask.notify("trace", [ask.id, batch, told])
+        nursery.cancel_scope.cancel()
 
     async def until_cancelled() -> None:
         await ask.cancelled.wait()
