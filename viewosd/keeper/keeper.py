@@ -26,10 +26,11 @@ import struct
 import time
 from importlib import import_module
 
-from . import inherit, unsafe
+from . import inherit, place, unsafe
 from .link import Link
 from .plan import exit_status
 from .processes import descends, state_of
+from .succession import Succession
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Keeper:
         self._supervisor = 0
         self._prog = 0
         self._running = False
+        self._orphaned = False
+        """PROG's parent has died, and we are it: a successor is not."""
 
     def run(self) -> int:
         """Start the view and stay until PROG has ended. Returns the exit status for viewos-run."""
@@ -73,21 +76,23 @@ class Keeper:
         except OSError as error:
             self._announce(125, f"can't start a view: {error.strerror or error}")
             return 125
-        poller = select.poll()
-        poller.register(self._link, select.POLLIN)
-        poller.register(self._signals, select.POLLIN)
         status: int | None = None
         while status is None:
-            poller.poll()
+            poller = select.poll()
+            poller.register(self._signals, select.POLLIN)
+            if self._link.open:
+                poller.register(self._link, select.POLLIN)
+            if not poller.poll(self._succession.look_again_ms) and self._link.open:
+                self._succession.look(self._supervisor)
             # The link first: a signal is for PROG once PROG is there.
             if self._link.open:
                 status = self._listen()
-                if not self._link.open:
-                    poller.unregister(self._link)
-                    if status is None:
-                        status = self._supervisor_died()
+                if not self._link.open and status is None:
+                    status = self._supervisor_died()
             if status is None:
                 status = self._read_signals()
+        if self._orphaned and self._link.open:
+            self._link.tell("ended")  # our end is no hang-up
         return status
 
     def _prepare(self) -> None:
@@ -106,6 +111,7 @@ class Keeper:
         plan.journal = os.memfd_create("viewos-journal", os.MFD_CLOEXEC)
         plan.state = os.memfd_create("viewos-state", os.MFD_CLOEXEC)
         self._signals = unsafe.signalfd({int(number) for number in every})
+        self._succession = Succession(plan.journal)
 
     def _start(self) -> None:
         self._link, theirs = Link.pair()
@@ -136,6 +142,8 @@ class Keeper:
                 stopped = 0
             elif word == "exited":
                 return self._ended(int(rest.split()[0]), last=rest.endswith("last"))
+            elif word == "failed" and self._running:
+                self._link.open = False  # it says why it dies; PROG runs on
             elif word == "failed":
                 code, _, text = rest.partition(" ")
                 self._announce(int(code), text)
@@ -166,12 +174,29 @@ class Keeper:
             os.waitpid(self._supervisor, 0)
 
     def _supervisor_died(self) -> int | None:
-        """PROG is our own child from here on. An empty view needs nothing else to go on."""
+        """PROG is our own child from here on, and the view gets another supervisor.
+
+        After too many none: what was parked for the next is let go, and then calls that are trapped
+        fail with ENOSYS instead of waiting for ever.
+        """
+        self._link.close()
         self._reap_supervisor()
-        if self._running:
-            return self._reap_prog()
-        self._announce(125, "the supervisor died before PROG could start")
-        return 125
+        if not self._running:
+            self._announce(125, "the supervisor died before PROG could start")
+            return 125
+        self._orphaned = True
+        if (status := self._reap_prog()) is not None:
+            return status
+        plan = self._plan
+        if self._succession.another():
+            plan.generation += 1
+            self._start()
+        else:
+            for end in plan.parking:
+                os.close(end)
+            place.remove(plan.serverid)
+            place.note(plan.serverid, "its supervisors keep dying: there is no other one")
+        return None
 
     def _reap_prog(self) -> int | None:
         flags = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -204,7 +229,7 @@ class Keeper:
         """
         if number == signal.SIGSTOP:
             # It can't be queued. The supervisor sends it, in order with its SIGCONT.
-            if not self._link.open:
+            if self._orphaned:
                 os.kill(os.getpid(), number)
             return
         # An orphaned process group does not stop here, and then PROG has not by this signal either.
@@ -223,7 +248,7 @@ class Keeper:
             return None
         for number, _, code, sender in _SIGINFO.iter_unpack(raw):
             if number == signal.SIGCHLD:
-                if not self._link.open and (status := self._reap_prog()) is not None:
+                if self._orphaned and (status := self._reap_prog()) is not None:
                     return status
             elif not self._running:
                 if number in _ENDING:
@@ -240,10 +265,10 @@ class Keeper:
         if code == _SI_KERNEL and number in _FROM_TERMINAL:
             # Of a session only the leader hears that the terminal is gone, whoever is in front.
             return number == signal.SIGHUP and os.getsid(0) == os.getpid()
-        return not (sender and descends(sender, self._supervisor))
+        return not (sender and descends(sender, os.getpid()))
 
     def _pass_on(self, number: int) -> None:
-        if self._link.open:
+        if not self._orphaned:
             self._link.tell("signal", number)
         else:
             with contextlib.suppress(ProcessLookupError):
@@ -255,10 +280,10 @@ class Keeper:
             return
         with contextlib.suppress(ProcessLookupError):
             self._give_terminal()
-            if self._link.open:
-                self._link.tell("continue")
-            else:
+            if self._orphaned:
                 os.kill(self._prog, signal.SIGCONT)
+            else:
+                self._link.tell("continue")
 
     def _give_terminal(self) -> None:
         """We were brought to the front. PROG may be a shell that has made a group of its own and

@@ -8,7 +8,8 @@
 | | `exited WAITSTATUS [last]` | PROG ended; `last`: and the supervisor with it |
 | | `failed CODE TEXT` | PROG will not start; what to say and to exit with |
 | | `note TEXT` | say it, unless asked to be quiet; before `started` |
-| keeper | `signal SIGNAL` | send it to PROG |
+| keeper | `ended` | to a successor: PROG has ended, and so will the keeper |
+| | `signal SIGNAL` | send it to PROG |
 | | `continue` | the keeper was continued; if PROG still stands, so must it |
 
 SOCK_SEQPACKET keeps the lines apart and shows the end of the other side: unix(7).

@@ -144,6 +144,15 @@ def sockets(uid: int | None = None) -> dict[int, str]:
     return dict(sorted(alive.items()))
 
 
+def note(serverid: int, line: str) -> None:
+    """Add a line to a view's log, if it can be written."""
+    try:
+        with open(log_path(serverid), "a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
+    except OSError:
+        pass
+
+
 def remove(serverid: int) -> None:
     """Take a view's names away; none of them need be there."""
     _unlink(socket_path(serverid))

@@ -69,10 +69,12 @@ def main(plan: Plan, link: Link) -> NoReturn:
     except OSError as error:
         link.tell("failed", 125, f"can't start PROG: {error.strerror or error}")
     except Exception as error:
-        if plan.log >= 0:
-            from traceback import format_exc
+        from traceback import format_exc
 
+        if plan.log >= 0:
             os.write(plan.log, os.fsencode(format_exc()))
+        else:
+            place.note(plan.serverid, format_exc())
         link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
     finally:
         if plan.serverid:
@@ -104,6 +106,9 @@ def _boot(plan: Plan, link: Link) -> int:
     control = place.listen(plan.serverid)
     link.tell("view", plan.serverid, plan.viewname)
     booted = Booted(plan, link, control)
+    if plan.generation:
+        os.setsid()
+        return _supervise(booted)
     if not plan.light:
         return _supervise(booted)
     child = start(program(plan))

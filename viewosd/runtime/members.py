@@ -88,6 +88,10 @@ class Members:
         if self.besides:
             self._last = self.processes()
 
+    def everybody(self) -> list[int]:
+        """As `processes`, and those that were there a moment ago."""
+        return [p for p in dict.fromkeys([*self.processes(), *self._last]) if self.alive(p)]
+
     def keeper_is_gone(self) -> None:
         """A successor's processes were the keeper's descendants, and are somebody else's now."""
         if self.besides:

@@ -14,6 +14,8 @@ from viewosd.keeper.processes import descendants, state_of
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viewosd.keeper.link import Link
 
 
@@ -35,6 +37,8 @@ class Prog:
         self._keeper = os.getppid()
         self._group = os.getpgrp()
         self._told = self._reported = False
+        self.everybody: Callable[[], list[int]] = lambda: descendants(os.getpid())
+        """Process ids of the whole view."""
 
     def started(self, pid: int) -> None:
         """Its exec has succeeded, or a signal came before; then it may have ended already."""
@@ -90,6 +94,8 @@ class Prog:
         for line in self._link.hear():
             if line == "continue":
                 self._go_on()
+            elif line == "ended":
+                self.waitstatus, self._reported = 0, True
             elif line.startswith("signal "):
                 self._signal(int(line.split()[1]))
         if not self._link.open and self.waitstatus is None and not self._detached:
@@ -97,7 +103,7 @@ class Prog:
 
     def hang_up(self) -> None:
         """SIGHUP, then SIGCONT for those that are stopped, to every process of the view."""
-        for pid in descendants(os.getpid()):
+        for pid in self.everybody():
             for number in (signal.SIGHUP, signal.SIGCONT):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)

@@ -346,6 +346,7 @@ class Pump:
         Only threads in ``seized`` have a stop pending that swallows it; a program must never see
         it. Calls of others go to ``held``, until they are seized or `serve_held`.
         """
+        self.journal.beat()  # the loop does not turn meanwhile, and is no worse for it
         for listener in list(self.listeners.values()):
             while self._slot and _readable(listener.fd):
                 if self._slot_key != listener.key:

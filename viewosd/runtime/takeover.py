@@ -61,6 +61,7 @@ async def take_over(supervisor: Supervisor) -> None:
     log.error("supervisor %d of its view takes over", supervisor.plan.generation + 1)
     # The tree hangs below the keeper now: it is the next subreaper.
     supervisor.members = Members(os.getppid(), besides=os.getpid())
+    supervisor.prog.everybody = supervisor.members.everybody
     supervisor.members.strangers |= set(known.get("strangers", ()))
     supervisor.members.adopted |= dict(known.get("adopted", ()))
     services = [await _again(supervisor, *one) for one in known.get("services", ())]

@@ -1,0 +1,67 @@
+"""When a supervisor has died or hangs: whether there is another one, and when.
+
+A supervisor says that its loop turns by counting in the first 8 bytes of the journal; 0 means that
+it does not count yet. One whose count stands still hangs (in a page of a tracee's memory that never
+comes, or in a service's hook that blocks), and is killed: its successor answers the call that did it
+with EFAULT when that happens again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from .processes import state_of
+
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
+if TYPE_CHECKING:
+    from typing import Final
+
+ATTEMPTS: Final = 6
+"""Deaths within WITHIN_S seconds after which there is no other supervisor."""
+WITHIN_S: Final = 60.0
+PAUSE_S: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""How long to wait before each of them: a moment's trouble (no memory) may pass."""
+HANGS_S: Final = 10.0
+"""How long the count may stand still. VIEWOS_WATCHDOG_S overrides it, for tests and slow hosts."""
+
+
+class Succession:
+    """One view's supervisors, one after the other.
+
+    Args:
+        journal: the memfd; its first 8 bytes are the living supervisor's count.
+    """
+
+    def __init__(self, journal: int) -> None:
+        self._journal = journal
+        self._deaths: list[float] = []
+        self._count, self._since = 0, 0.0
+        self._patience = float(os.environ.get("VIEWOS_WATCHDOG_S") or HANGS_S)
+
+    def another(self) -> bool:
+        """A supervisor has died. Shall there be another? Waits its pause if so."""
+        now = time.monotonic()
+        self._deaths = [*(t for t in self._deaths if t > now - WITHIN_S), now]
+        self._since = 0.0
+        if len(self._deaths) > ATTEMPTS:
+            return False
+        time.sleep(PAUSE_S[len(self._deaths) - 1])
+        return True
+
+    @property
+    def look_again_ms(self) -> int:
+        """How soon `look` wants to be called, for poll(2)."""
+        return max(100, int(self._patience * 250))
+
+    def look(self, supervisor: int) -> None:
+        """Kill the supervisor if it hangs."""
+        raw = os.pread(self._journal, 8, 0)
+        count, now = int.from_bytes(raw, "little"), time.monotonic()
+        if not count or count != self._count or not self._since:
+            self._count, self._since = count, now
+        elif now - self._since > self._patience and state_of(supervisor) in ("S", "D", "R"):
+            # Not T or t: somebody has stopped it, and will know why.
+            self._since = 0.0
+            os.kill(supervisor, signal.SIGKILL)
