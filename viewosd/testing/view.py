@@ -74,7 +74,8 @@ class Runner:
         Raises:
             subprocess.TimeoutExpired: it hung; it was killed.
         """
-        given = {"stdin": subprocess.DEVNULL, "env": self.env, "timeout": LIMIT_S} | options
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": self.env, "timeout": LIMIT_S}
+        given |= options
         if "input" in given:
             del given["stdin"]
         done = subprocess.run(self.words(argv, wanted), capture_output=True, **given)

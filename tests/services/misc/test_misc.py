@@ -19,6 +19,7 @@ from viewosd.syscalls import Syscall, oldolduname, olduname, setdomainname, seth
 from viewosd.testing.tracee import FakeTracee
 
 BUFFER = bytes(390)
+DOMAIN = Path("/proc/sys/kernel/domainname").read_text()
 
 
 @pytest.fixture
@@ -41,8 +42,7 @@ def told(misc: Misc, tracee: FakeTracee) -> dict[str, str]:
 
 
 async def test_what_is_given_is_told_and_the_rest_is_the_hosts(misc):
-    host = os.uname()
-    domain = Path("/proc/sys/kernel/domainname").read_text().rstrip("\n")
+    host, domain = os.uname(), DOMAIN.rstrip("\n")
     assert told(misc, FakeTracee()) == {
         "sysname": host.sysname,
         "nodename": "box",

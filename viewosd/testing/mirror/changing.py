@@ -19,7 +19,7 @@ from ...tracee import Tracee
 from ...verdict import Errno, Return, Verdict
 from .. import unsafe
 from .aim import Doubt, aimed, or_kernel, own_name, read_path
-from .opening import is_limited
+from .opening import soft_limit
 from .served import Served
 
 
@@ -50,7 +50,7 @@ class Changing(Served):
     def truncate(self, call: Truncate, tracee: Tracee) -> Verdict | None:
         if call.length < 0:
             return Errno(errno.EINVAL)
-        if is_limited(tracee):
+        if soft_limit(tracee, b"Max file size") is not None:
             return None
         path = read_path(tracee, call.path)
         with self.identity.of(tracee), aimed(tracee, call.dirfd, path) as fd:

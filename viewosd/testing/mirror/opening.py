@@ -8,9 +8,7 @@ the tracee's table of descriptors is full: it would fail before the file is look
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import stat
 from typing import Final
 
@@ -79,9 +77,9 @@ def _look(tracee: Tracee, dirfd: int, path: bytes, flags: int) -> None:
     try:
         with aimed(tracee, dirfd, path, follow=not flags & os.O_NOFOLLOW) as fd:
             mode = os.fstat(fd).st_mode
-    except FileNotFoundError:
+    except OSError:
         if flags & os.O_CREAT:
-            return
+            return  # perhaps it can be made; and where not, another reason may come first
         raise
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise Doubt
@@ -93,17 +91,22 @@ def has_room(tracee: Tracee) -> bool:
     try:
         # Until Linux 6.2 is the minimum the size is 0, and they have to be counted.
         used = os.stat(table).st_size or len(os.listdir(table))
-        limit, _ = resource.prlimit(tracee.tid, resource.RLIMIT_NOFILE)
     except OSError as error:
         raise Doubt from error
-    return limit < 0 or used < limit
+    limit = soft_limit(tracee, b"Max open files")
+    return limit is None or used < limit
 
 
-def is_limited(tracee: Tracee) -> bool:
-    """Is there a largest size of files that it may write, RLIMIT_FSIZE?"""
+def soft_limit(tracee: Tracee, name: bytes) -> int | None:
+    """One of getrlimit(2)'s, as proc(5) calls it in /proc/pid/limits; None: unlimited.
+
+    prlimit(2) would want CAP_SYS_RESOURCE for a tracee with other ids.
+    """
     try:
-        return resource.prlimit(tracee.tid, resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+        with open(f"/proc/{tracee.tid}/limits", "rb", 0) as file:
+            lines = file.read().splitlines()
     except OSError as error:
-        if error.errno == errno.ESRCH:
-            raise Doubt from error
-        raise
+        raise Doubt from error
+    found = next(line for line in lines if line.startswith(name))
+    soft = found[len(name) :].split()[0]
+    return None if soft == b"unlimited" else int(soft)
