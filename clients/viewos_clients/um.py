@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 
 from .output import Outside, run
@@ -120,12 +119,11 @@ def shutdown() -> int:
         asked = parser.parse_args(args)
         with _session() as session:
             # We are a process of the view ourselves, and our shell waits for us: ask from a
-            # process that nobody waits for, or the shell could not end before we did.
+            # process that nobody waits for. The TERM may end it: what it asked for goes on.
             sys.stdout.flush()
             if os.fork():
                 return
             os.setsid()
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             try:
                 session.call("stop", None, asked.seconds)
             finally:

@@ -102,8 +102,10 @@ async def serve(
             try:
                 peer, _ = await sock.accept()
             except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue
                 if error.errno not in _SCARCE:
-                    continue  # the client was gone before it was accepted
+                    raise
                 log.warning("cannot accept a client: %s", error.strerror)
                 await trio.sleep(0.1)
             else:
@@ -144,6 +146,7 @@ class Connection:
         self.active = time.monotonic()
         self.left = trio.Event()
         self.view: View | None = None
+        self.pid = 0
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
 
@@ -184,7 +187,8 @@ class Connection:
         pidfd = datagram.peer_pidfd(self.sock, pid) if pid else None  # 0: its namespace is hidden
         if pidfd is not None:
             view = self.server.supervisor.view_of(pid)
-            self.view = view if datagram.is_alive(pidfd) else None
+            if datagram.is_alive(pidfd):
+                self.view, self.pid = view, pid
             os.close(pidfd)
         return True
 
@@ -240,7 +244,7 @@ class Connection:
             await self.send(Response(request.id, (refusal.code, refusal.line), None))
             return
         ask = Ask(
-            request.id, view, self.view, list(descriptors), self.left, self._notify,
+            request.id, view, self.view, self.pid, list(descriptors), self.left, self._notify,
             self.server.load,
         )  # fmt: skip
         descriptors.clear()
