@@ -10,6 +10,7 @@ from viewosd.keeper import inherit, place
 from viewosd.keeper.keeper import Keeper, run_detached
 from viewosd.keeper.plan import Plan
 
+from . import branch
 from .options import USAGE, OptionError, Options, home
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
@@ -57,6 +58,8 @@ def _main(words: list[str]) -> int:
         if text:
             say(text)
 
+    if (serverid := branch.enclosing()) is not None:
+        plan.enter = lambda: branch.enter(serverid, plan)
     return run_detached(plan, announce) if plan.detach else Keeper(plan, announce).run()
 
 

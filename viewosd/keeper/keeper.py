@@ -188,6 +188,8 @@ class Keeper:
         if (status := self._reap_prog()) is not None:
             return status
         plan = self._plan
+        if plan.enter:
+            return None  # the branch has ended with its root; PROG is of the view around it
         if self._succession.another():
             plan.generation += 1
             self._start()

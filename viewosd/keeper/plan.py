@@ -7,7 +7,11 @@ import signal
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+
+class StartError(Exception):
+    """PROG will not run; one line that says why."""
 
 
 class Plan:
@@ -31,6 +35,8 @@ class Plan:
         umask: PROG's.
         link: the supervisor's end of the conversation with the keeper (`viewosd.keeper.link`).
         parking: both ends of a socket pair that holds a duplicate of every listener.
+        enter: begins a branch, in the process that is to be its root; it raises StartError. None: a
+            view with a supervisor of its own.
         journal, state: memfds, empty at first; what a successor needs of a dead supervisor.
     """
 
@@ -52,6 +58,7 @@ class Plan:
         self.sigmask: set[int] = set()
         self.ignored: set[int] = set()
         self.umask = 0o022
+        self.enter: Callable[[], None] | None = None
         self.link = -1
         self.parking = (-1, -1)
         self.journal = -1

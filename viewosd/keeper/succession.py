@@ -1,8 +1,8 @@
 """When a supervisor has died or hangs: whether there is another one, and when.
 
-A supervisor says that its loop turns by counting in the first 8 bytes of the journal; 0 means that
-it does not count yet. One whose count stands still hangs (in a page of a tracee's memory that never
-comes, or in a service's hook that blocks), and is killed: its successor answers the call that did it
+A supervisor that works counts in the first 8 bytes of the journal; 0 means that it does not count
+yet. One whose count stands still hangs (in a page of a tracee's memory that never
+comes, or in a hook that blocks), and is killed: its successor answers the call that did it
 with EFAULT when that happens again.
 """
 

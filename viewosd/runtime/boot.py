@@ -10,6 +10,10 @@ Sessions: PROG stays in the keeper's process group and session, and then the sup
 orphaned when it would have been without us, for PROG's parent is outside its session and does not
 count (POSIX, "orphaned process group").
 
+A branch (viewos-run inside a view) goes the same way without a control socket: its root is this
+process, which begins the branch with the supervisor that is there, and is the subreaper of all that
+lives in it. It never becomes a supervisor.
+
 Ends:
 
 * PROG ends: the keeper is told and ends at once with PROG's status. The supervisor stays until the
@@ -26,6 +30,7 @@ import signal
 import socket
 
 from viewosd.keeper import inherit, place, unsafe
+from viewosd.keeper.plan import StartError
 
 from .prog import Prog
 from .spawn import Child, Program, start
@@ -44,17 +49,22 @@ class Booted:
     Attributes:
         plan: what the view is to be.
         link: to the keeper.
-        control: the listening control socket; connections may wait in it.
+        control: the listening control socket; connections may wait in it. None for a branch.
         signals: a signalfd for SIGCHLD; every signal is blocked.
         prog: PROG, if `prog.pid` is not 0.
     """
 
-    def __init__(self, plan: Plan, link: Link, control: socket.socket) -> None:
+    def __init__(self, plan: Plan, link: Link, control: socket.socket | None) -> None:
         self.plan = plan
         self.link = link
         self.control = control
         self.signals = unsafe.signalfd({signal.SIGCHLD})
         self.prog = Prog(link, detached=plan.detach)
+
+    def leave(self) -> None:
+        """Take the view's name away: it is about to end."""
+        if self.control is not None:
+            place.remove(self.plan.serverid)
 
 
 def main(plan: Plan, link: Link) -> NoReturn:
@@ -63,8 +73,8 @@ def main(plan: Plan, link: Link) -> NoReturn:
     try:
         unsafe.prctl(unsafe.PR_SET_CHILD_SUBREAPER, 1)
         unsafe.set_name(b"viewosd: " + os.fsencode(plan.viewname or "view"))
-        status = _boot(plan, link)
-    except place.PlaceError as error:
+        status = _branch(plan, link) if plan.enter else _boot(plan, link)
+    except (StartError, place.PlaceError) as error:
         link.tell("failed", 125, error)
     except OSError as error:
         link.tell("failed", 125, f"can't start PROG: {error.strerror or error}")
@@ -77,7 +87,7 @@ def main(plan: Plan, link: Link) -> NoReturn:
             place.note(plan.serverid, format_exc())
         link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
     finally:
-        if plan.serverid:
+        if plan.serverid and not plan.enter:
             place.remove(plan.serverid)
         os._exit(status)
 
@@ -111,11 +121,40 @@ def _boot(plan: Plan, link: Link) -> int:
         return _supervise(booted)
     if not plan.light:
         return _supervise(booted)
-    child = start(program(plan))
-    if not _wait_for_exec(child, booted):
+    if not _wait_for_exec(start(program(plan)), booted):
         return 0
     let_go(plan)
     return _supervise(booted) if _wait(booted) else 0
+
+
+def _branch(plan: Plan, link: Link) -> int:
+    assert plan.enter is not None
+    plan.enter()
+    link.tell("view", plan.serverid, plan.viewname)
+    booted = Booted(plan, link, None)
+    for path in plan.rc:
+        _run_rc(plan, link, path)
+    if _wait_for_exec(start(program(plan)), booted):
+        let_go(plan)
+        _wait(booted)
+    return 0
+
+
+def _run_rc(plan: Plan, link: Link, path: bytes) -> None:
+    child = start(program(plan, [path, b"nested"]))
+    os.read(child.status, 1)
+    os.close(child.pidfd)
+    failure = child.failure()
+    _, status = os.waitpid(child.pid, 0)
+    if failure or status:
+        link.tell("note", rc_note(path, failure, status))
+
+
+def rc_note(path: bytes, failure: tuple[int, str] | None, waitstatus: int) -> str:
+    """How an rc file failed. It does not keep PROG from starting, as in View-OS."""
+    code = os.waitstatus_to_exitcode(waitstatus)
+    how = f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
+    return f"rc file {os.fsdecode(path)}: {failure[1] if failure else how}"
 
 
 def _wait_for_exec(child: Child, booted: Booted) -> bool:
@@ -123,7 +162,7 @@ def _wait_for_exec(child: Child, booted: Booted) -> bool:
     os.close(child.pidfd)
     if failure := child.failure():
         os.waitpid(child.pid, 0)
-        place.remove(booted.plan.serverid)
+        booted.leave()
         booted.link.tell("failed", *failure)
         return False
     booted.prog.started(child.pid)
@@ -134,14 +173,16 @@ def _wait(booted: Booted) -> bool:
     """The empty view's loop. True: a client has come; False: the last process is gone."""
     prog, link = booted.prog, booted.link
     poller = select.poll()
-    for source in (booted.signals, link, booted.control):
-        poller.register(source, select.POLLIN)
+    poller.register(booted.signals, select.POLLIN)
+    poller.register(link, select.POLLIN)
+    if booted.control is not None:
+        poller.register(booted.control, select.POLLIN)
     linked = True
     while True:
         prog.reap()
         if prog.childless:
             # First the name, then the news: whoever waits for the keeper finds nothing of us left.
-            place.remove(booted.plan.serverid)
+            booted.leave()
             prog.report(last=True)
             return False
         prog.report(last=False)
@@ -153,7 +194,7 @@ def _wait(booted: Booted) -> bool:
             if not link.open:
                 poller.unregister(link)
                 linked = False
-        if booted.control.fileno() in ready:
+        if booted.control is not None and booted.control.fileno() in ready:
             return True
 
 

@@ -47,7 +47,7 @@ class Supervisor:
         self.link, self.prog, self._control = booted.link, booted.prog, booted.control
         self.serverid = plan.serverid
         self.root = View(0, plan.viewname, plan.started, owner=os.getuid())
-        self.views: dict[int, View] = {0: self.root}
+        self._views: dict[int, View] = {0: self.root}
         self.next_view = 1
         self.stats = self.root.stats
         self.state = State(plan.state)
@@ -118,8 +118,7 @@ class Supervisor:
         failure = await self._exec_failure(child)
         status = await self.children.wait(child.pid)
         if failure or status:
-            why = failure[1] if failure else f"exit status {status >> 8 or 128 + status}"
-            self.link.tell("note", f"rc file {os.fsdecode(path)}: {why}")
+            self.link.tell("note", boot.rc_note(path, failure, status))
 
     async def _exec_failure(self, child: spawn.Child) -> tuple[int, str] | None:
         """Wait until the child has executed its program, while its calls are served."""
@@ -127,9 +126,14 @@ class Supervisor:
         os.close(child.pidfd)
         return child.failure()
 
-    def _look_for_end(self) -> None:
-        for view in [v for v in self.views.values() if v.root and not self.members.alive(v.root)]:
+    @property
+    def views(self) -> dict[int, View]:
+        """By id. A branch is gone as soon as somebody asks after its root has ended."""
+        for view in [v for v in self._views.values() if v.root and not self.members.alive(v.root)]:
             self._end_branch(view)
+        return self._views
+
+    def _look_for_end(self) -> None:
         if not self.prog.pid and not self.plan.generation:
             return
         if self.prog.childless and self.members.nobody_left():
@@ -148,6 +152,7 @@ class Supervisor:
         while True:
             self.pump.journal.beat()
             self.members.remember()
+            _ = self.views
             if self.plan.generation:
                 self._look_for_end()  # its processes are not its children: nobody tells it
             await trio.sleep(0.5)
@@ -172,8 +177,8 @@ class Supervisor:
         return self._nearest_view(pid) if self.members.has(pid) else None
 
     def _nearest_view(self, tid: int) -> View:
-        root = self.members.branch_root(tid, {v.root for v in self.views.values() if v.root})
-        return next((v for v in self.views.values() if v.root == root), self.root)
+        root = self.members.branch_root(tid, {v.root for v in self._views.values() if v.root})
+        return next((v for v in self._views.values() if v.root == root), self.root)
 
     def processes(self, view: View) -> list[int]:
         """Process ids of a view, parents before their children."""
@@ -201,19 +206,24 @@ class Supervisor:
             self.next_view, name, time.time(), owner=self.root.owner, parent=parent, root=root
         )
         self.next_view += 1
-        self.views[view.id] = view
+        self.add_view(view)
         self.tell_pump()
         return view
 
+    def add_view(self, view: View) -> None:
+        """One more view of this tree."""
+        self._views[view.id] = view
+
     def _end_branch(self, view: View) -> None:
-        del self.views[view.id]
+        if self._views.pop(view.id, None) is None:
+            return
         self.tell_pump()
         trio.lowlevel.spawn_system_task(self._drop_services, view, view.services)
 
     def tell_pump(self) -> None:
         """After any change of views or services: who answers for whom, and what is remembered."""
         self.pump.routes = self.root.routes
-        self.pump.route_for = self._routes_for if len(self.views) > 1 else None
+        self.pump.route_for = self._routes_for if len(self._views) > 1 else None
         self.members.forget_branches()
         self.save()
 

@@ -111,7 +111,7 @@ def _view_again(
             parent=supervisor.views.get(saved["parent"]),
             root=saved["root"],
         )
-        supervisor.views[view.id] = view
+        supervisor.add_view(view)
     view.name = saved["name"]
     view.services = [one for one in mine if one is not None]
     view.rebuild()

@@ -78,6 +78,7 @@ class Supervisor(Protocol):
     def view_of(self, pid: int) -> View | None: ...
     def processes(self, view: Any) -> list[int]: ...
     def set_name(self, view: Any, name: str) -> None: ...
+    def branch(self, parent: Any, root: int, name: str) -> View: ...
     def mov_service(self, view: Any, name: str, position: int) -> None: ...
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]: ...
     async def add_service(self, view: Any, text: str, *, permanent: bool = False) -> None: ...
@@ -101,6 +102,7 @@ class Ask:
     Attributes:
         view: the one that the request is about.
         caller: the view that the client is in, or None.
+        pid: the client's process; 0 if it can't be known.
         descriptors: ours to close.
         left: set once the client is gone.
         cancelled: set when the client wants no more of this, or is gone.
@@ -114,12 +116,13 @@ class Ask:
         id: int,
         view: View,
         caller: View | None,
+        pid: int,
         descriptors: list[int],
         left: trio.Event,
         notify: Callable[[str, list[Any]], Awaitable[None]],
         load: Callable[[], tuple[int, int]],
     ) -> None:
-        self.id, self.view, self.caller = id, view, caller
+        self.id, self.view, self.caller, self.pid = id, view, caller, pid
         self.descriptors, self.left, self.notify, self.load = descriptors, left, notify, load
         self.cancelled = trio.Event()
         self.on_signal: Callable[[int], None] = lambda signo: None
@@ -276,6 +279,13 @@ async def exec_(
         ask.on_signal = lambda signo: None
         os.close(pidfd)
     return {"pid": child.pid, "status": status}
+
+
+@_verb
+async def branch(sv: Supervisor, ask: Ask, name: str) -> Any:
+    if ask.caller is None or not ask.pid:
+        raise Refusal("refused", "only a process of a view can begin a branch of it")
+    return {"view": sv.branch(ask.caller, ask.pid, name).id}
 
 
 @_verb

@@ -82,6 +82,7 @@ VERBS: Final[dict[str, Verb]] = {
     "exec": Verb(
         _OWNER, 3, view=_VIEW, argv=_ARGV, env=_ENV, cwd=_PATH
     ),  # {pid, status}, waitpid's
+    "branch": Verb(_OWNER, name=_NAME),  # {view}; begins with the caller, who must be inside
     "stop": Verb(_OWNER, view=_VIEW, seconds=_SECONDS),  # nil, when all have ended
     "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil
     "trace": Verb(_ANY, view=_VIEW),  # nil, when the view ended; records come as notifications
