@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from fcntl import ioctl
 from struct import Struct
 
@@ -55,6 +56,12 @@ class Listener:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTTY):
                 raise
+
+    def readable(self) -> bool:
+        """Does a call wait to be received?"""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def receive(self, slot: memoryview) -> bool:
         """Take one notification into ``slot`` (more than 1024 bytes, the first 80 zero).

@@ -180,6 +180,7 @@ class Pump:
             else:
                 ready = self._poll.poll(HOT_MS)
             if not ready:
+                self.answers.rewriter.forget()
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 continue
             for fd, events in ready:
@@ -348,7 +349,7 @@ class Pump:
         """
         self.journal.beat()  # the loop does not turn meanwhile, and is no worse for it
         for listener in list(self.listeners.values()):
-            while self._slot and _readable(listener.fd):
+            while self._slot and listener.readable():
                 if self._slot_key != listener.key:
                     self._prepare(listener)
                 if listener.receive(self._window):
@@ -393,9 +394,3 @@ def _send(fd: int, response: bytes) -> None:
     except OSError as error:
         if error.errno != ENOENT:  # the tracee is gone, or its call was restarted
             raise
-
-
-def _readable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return any(events & select.POLLIN for _, events in poll.poll(0))
