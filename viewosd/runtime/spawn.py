@@ -189,7 +189,7 @@ def _child(
         _INT.pack_into(shared, _ERRNO, _exec(execve, paths, program))
     except OSError as error:
         _INT.pack_into(shared, _ERRNO, error.errno or errno.EIO)
-    except BaseException:
+    except Exception:
         _INT.pack_into(shared, _ERRNO, errno.EIO)
     finally:
         os._exit(127)

@@ -264,7 +264,7 @@ class Supervisor:
             if not self.armory.suffices(wanted) and self.members.processes():
                 self.armory.rearm(self.members.processes, wanted)
             view.insert(loaded)
-        except BaseException:
+        except Exception:
             await self._drop_services(view, [loaded])
             raise
         self.tell_pump()
