@@ -143,7 +143,8 @@ def nobody(request: pytest.FixtureRequest, scratch: Path) -> Iterator[User]:
     place = Path(tempfile.mkdtemp(prefix="nobody-", dir=scratch))
     os.chown(place, NOBODY, NOBODY)
     user = User(NOBODY, _AS_NOBODY, command, python, place)
-    user.environment |= {"HOME": "/nonexistent"}
+    # Of PATH only what they may search: a closed directory there would make "not found" "denied".
+    user.environment |= {"HOME": "/nonexistent", "PATH": "/usr/local/bin:/usr/bin:/bin"}
     yield user
     shutil.rmtree(place)
 

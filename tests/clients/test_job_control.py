@@ -283,8 +283,9 @@ def test_the_end_of_the_terminal_ends_the_view(me, command, tmp_path):
 
 def test_a_view_that_leads_its_session_passes_the_hang_up_on(me, script, tmp_path):
     news = tmp_path / "news"
-    # A child in a group of its own in front, as an interactive shell makes it: the kernel tells that
-    # group and the session's leader, which natively is the program, and here the keeper.
+    # A child in a group of its own in front, as an interactive shell makes it. The kernel tells the
+    # session's leader, which natively is the program and here the keeper; and when that has ended,
+    # the group in front.
     program = f"""
 import os, pathlib, signal, time
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGTTOU])
@@ -296,7 +297,6 @@ if (child := os.fork()) == 0:
     os._exit(0)
 signal.sigwait([signal.SIGHUP])
 pathlib.Path({str(news)!r}).touch()
-os.waitpid(child, 0)
 """
     with Terminal([*me.viewos_run, *shlex.split(script(program))]) as terminal:
         terminal.expect("in-front")

@@ -123,7 +123,7 @@ class Keeper:
                 os.close(self._signals)
                 # By name: this process never loads the supervisor, and nothing here depends on it.
                 import_module("viewosd.runtime.boot").main(self._plan, theirs)
-            except BaseException as error:
+            except Exception as error:
                 theirs.tell("failed", 125, f"the supervisor can't start: {error!r}")
             finally:
                 os._exit(125)
@@ -307,11 +307,13 @@ class Keeper:
 def run_detached(plan: Plan, announce: Callable[[int, str], None]) -> int:
     """Run a keeper in a session of its own; print the view's id when PROG runs, or say why not.
 
-    A terminal as standard input becomes /dev/null for PROG, and so does a pipe as standard output:
-    ``id=$(viewos-run -d PROG)`` reads that until its last writer has closed it. The keeper stays.
+    A terminal as standard input becomes /dev/null for PROG, and so does a pipe as standard output
+    or error: ``id=$(viewos-run -d PROG)`` reads that until its last writer has closed it. The
+    keeper stays.
     """
     reader, writer = os.pipe()
-    if os.fork() == 0:
+    keeper = os.fork()
+    if keeper == 0:
         try:
             os.close(reader)
             _leave_terminal()
@@ -326,24 +328,27 @@ def run_detached(plan: Plan, announce: Callable[[int, str], None]) -> int:
             Keeper(plan, report).run()
         finally:
             os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        code, _, text = os.fsdecode(file.read()).partition(" ")
+    # Not until the pipe ends: the supervisor has a copy of the other side.
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    poller.register(os.pidfd_open(keeper), select.POLLIN)
+    if reader not in dict(poller.poll()):
+        announce(125, "the keeper died")
+        return 125
+    code, _, text = os.fsdecode(os.read(reader, 1 << 16)).partition(" ")
     if code == "0":
         os.write(1, f"{text}\n".encode())
-        return 0
-    announce(int(code or 125), text or "the keeper died")
-    return int(code or 125)
+    else:
+        announce(int(code), text)
+    return int(code)
 
 
 def _leave_terminal() -> None:
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
-    output = os.fstat(1)
-    if stat.S_ISFIFO(output.st_mode):
-        os.dup2(null, 1)
-        if os.path.samestat(os.fstat(2), output):
-            os.dup2(null, 2)
+    for number in (1, 2):
+        if stat.S_ISFIFO(os.fstat(number).st_mode):
+            os.dup2(null, number)
     if os.isatty(0):
         os.dup2(null, 0)
     os.close(null)

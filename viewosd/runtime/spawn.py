@@ -218,9 +218,10 @@ def _arrange(fds: Mapping[int, int], status: int) -> None:
         fcntl.fcntl(status, fcntl.F_DUPFD_CLOEXEC, above)
     for number, fd in moved.items():
         os.dup2(fd, number)
-    for number in {0, 1, 2} - set(fds):
-        with contextlib.suppress(OSError):
-            os.close(number)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in fds:
+            with contextlib.suppress(OSError):  # the one that lists the directory
+                os.set_inheritable(int(name), False)
 
 
 def _install(filter_program: bytes) -> int:
@@ -256,6 +257,8 @@ def _exec(execve: Execve, paths: Sequence[bytes], program: Program) -> int:
         if code == errno.ENOEXEC:
             # A script without "#!". execvp(3) gives it to the shell, and so do env(1) and nice(1).
             return Execve([b"/bin/sh", path, *program.argv[1:]], program.env)(b"/bin/sh")
+        if b"/" in program.argv[0]:
+            return code
         if code == errno.EACCES:
             worst = code
         elif code not in _NEXT:
