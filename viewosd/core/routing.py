@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..abi.arch import Arch
+from ..abi.arch import NATIVE, Arch
 from ..service import HookSpec, Service, Under
 from ..syscalls.base import Syscall, members
 from ..syscalls.numbers import number_of
@@ -45,7 +45,7 @@ class Handler:
 class Route:
     """What happens with one call number: its class, and the hooks to ask, in order."""
 
-    __slots__ = ("call", "handlers", "inline", "name", "stats", "under")
+    __slots__ = ("call", "direct", "handlers", "inline", "name", "stats", "under")
 
     def __init__(self, call: type[Syscall], handlers: list[Handler], stats: CallStats) -> None:
         self.call, self.handlers, self.stats = call, handlers, stats
@@ -55,6 +55,8 @@ class Route:
         only = handlers[0] if len(handlers) == 1 else None
         simple = only and only.plain and not only.is_async and only.spec.idempotent
         self.inline = only.method if only and simple else None
+        # A native program's registers are the call's own: decode() would do no more than make it.
+        self.direct = call.order(NATIVE) is call.registers
         # And the next: one hook on the paths below a prefix, where most paths are not.
         self.under: tuple[int, bytes] | None = None
         if only and len(only.under) == 1 and not only.tests:
@@ -69,6 +71,8 @@ class Routes(dict[int, dict[int, Route]]):
     def __init__(self, arches: Iterable[Arch] = ()) -> None:
         super().__init__({int(arch): {} for arch in arches})
         self.inside: dict[int, Route] = {}
+        self.plain: dict[int, tuple[Callable[..., Any], type[Syscall], CallStats]] = {}
+        """`Route.inline` of native programs: hook, call, figures, ready for the hot path."""
 
 
 def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Stats) -> Routes:
@@ -85,6 +89,9 @@ def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Sta
         for arch, table in routes.items():
             if (number := number_of(call, Arch(arch))) is not None:
                 table[number] = route
+        number = number_of(call, NATIVE)
+        if number is not None and route.inline is not None and route.direct:
+            routes.plain[number] = route.inline, call, route.stats
         routes.inside |= {n: route for n, inner in SOCKETCALL.items() if inner is call}
     return routes
 

@@ -8,13 +8,10 @@ import logging
 import os
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Final
+from typing import Any, Final
 
-from ..abi.arch import Arch
 from ..core.stats import CONTINUED, FAILED, FAULT, INJECTED, RETURNED, REWRITTEN, CallStats
 from ..errors import Vanished
-from ..syscalls.base import Syscall
-from ..syscalls.numbers import number_of
 from ..verdict import CONTINUE, Continue, Errno, InjectFd, Return, Rewrite, Verdict
 from .live import Live
 from .rewrite import Rewriter
@@ -40,6 +37,12 @@ class Answers:
         self.rewriter = Rewriter()
         self.trapped: dict[int, frozenset[int]] = {}
         self.observer: Observer | None = None
+
+    def conclude(self, live: Live, result: Any) -> None:
+        """Answer with what a ``def`` hook returned, or raised."""
+        if isinstance(result, BaseException):
+            result = self.verdict_of(result, live)
+        self.answer(live, CONTINUE if result is None else result)
 
     def answer(self, live: Live, verdict: Verdict) -> None:
         listener, cookie, kind = live.listener, live.cookie, type(verdict)
@@ -70,18 +73,14 @@ class Answers:
         if isinstance(verdict, InjectFd):
             stats.counts[INJECTED if self._inject(live, verdict) else FAILED] += 1
         elif isinstance(verdict, Rewrite):
-            trapped = self._is_trapped(verdict.call)
-            error = self.rewriter.rewrite(live, verdict.call, trapped)
+            error = self.rewriter.rewrite(live, verdict.call, verdict.otherwise, self.trapped)
             if error is not None:
                 log.warning("%s: cannot rewrite: %s (%s)", who(live), error, live)
-                live.listener.fail(live.cookie, verdict.otherwise)
+                if live.listener.alive(live.cookie):
+                    live.listener.fail(live.cookie, verdict.otherwise)
             stats.counts[REWRITTEN if error is None else FAILED] += 1
         else:
             raise TypeError("not a verdict")
-
-    def _is_trapped(self, call: Syscall) -> bool:
-        number = number_of(type(call), Arch(call.arch))
-        return number in self.trapped.get(call.arch, ())
 
     def _inject(self, live: Live, verdict: InjectFd) -> bool:
         """ADDFD. A failure (False) is the tracee's errno, never a CONTINUE."""

@@ -57,13 +57,8 @@ def read_str(tid: int, address: int, limit: int = PAGE) -> bytes:
     """
     if not 0 < address < _TOP:
         raise BadAddress(address)
-    if limit == PAGE:
-        try:
-            found = unsafe.vm_read_str(tid, address)
-        except OSError:
-            found = None  # asked again below, piece by piece
-        if found is not None:
-            return found
+    if limit == PAGE and (found := unsafe.vm_read_str(tid, address)) is not None:
+        return found
     data = b""
     while len(data) < limit:
         # To the end of the page at most: the next one may not be there, and need not be.

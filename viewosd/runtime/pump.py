@@ -26,18 +26,17 @@ from typing import Any, Final
 
 import trio
 
-from ..abi.arch import Arch
+from ..abi.arch import NATIVE, Arch
 from ..abi.errno import ERESTARTNOINTR
 from ..abi.seccomp import SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND
-from ..abi.seccomp import SECCOMP_USER_NOTIF_FLAG_CONTINUE as CONTINUE_FLAG
 from ..core.routing import Route, Routes
 from ..core.stats import CONTINUED, RETURNED, SAMPLE
 from ..errors import Vanished
-from ..verdict import CONTINUE, Return
+from ..verdict import Return
 from . import memory, unsafe
 from .answers import Answers
 from .journal import Journal
-from .listener import RESPONSE, Listener
+from .listener import ANSWER, RESPONSE, Listener
 from .live import NOTIF, Live
 from .tracee import ThreadTracee
 from .waiting import FAULTS, Waiting
@@ -50,7 +49,7 @@ _ZERO: Final = bytes(80)
 _IN: Final = select.EPOLLIN
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLERR
 _ARCH: Final = {int(arch): arch for arch in Arch}
-_I386, _SOCKETCALL = int(Arch.I386), 102
+_NATIVE, _I386, _SOCKETCALL = int(NATIVE), int(Arch.I386), 102
 _2_63: Final = 1 << 63
 
 Held = dict[int, tuple[Listener, int, int]]
@@ -216,6 +215,7 @@ class Pump:
             self._prepare(listener)
         fd, window, poll, alone = listener.fd, self._window, self._poll.poll, self._alone()
         routes = self.routes if self.route_for is None else None
+        plain = routes.plain if routes is not None and alone else {}
         while True:
             try:
                 ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, window, True)
@@ -223,15 +223,40 @@ class Pump:
                 if error.errno in (ENOENT, EINTR):  # withdrawn between poll and RECV
                     return None
                 raise
-            notif = NOTIF(window)
-            route = None if routes is None else routes[notif[4]].get(notif[3])
-            if route is None or not alone or not self._answer_plainly(listener, notif, route):
-                if (live := self._take(listener, notif)) is not None:
-                    return live
+            cookie, tid, _, nr, arch, _, a, b, c, d, e, f = NOTIF(window)
+            if (entry := plain.get(nr)) is not None and arch == _NATIVE:
+                hook, make, stats = entry
+                call = make((a, b, c, d, e, f), NATIVE)
+                stats.seen += 1
+                started_ns = 0 if stats.seen % SAMPLE else perf_counter_ns()
+                try:
+                    verdict = hook(call, ThreadTracee(listener, cookie, tid, NATIVE))
+                    if plainly := type(verdict) is Return:
+                        RESPONSE(ANSWER, 0, cookie, verdict.value, 0, 0)
+                except FAULTS as error:  # struct.error too: a value that no register can hold
+                    verdict, plainly = error, False
+                if plainly:
+                    try:
+                        ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, ANSWER)
+                    except OSError as error:
+                        if error.errno != ENOENT:  # gone, or its call was restarted
+                            raise
+                    stats.counts[RETURNED] += 1
+                    if started_ns:
+                        stats.timed(perf_counter_ns() - started_ns)
+                else:
+                    live = Live(listener, cookie, tid, nr, self.routes[arch][nr], call)
+                    live.slot, live.started_ns = self._slot, started_ns
+                    self.answers.conclude(live, verdict)
+                    alone = self._alone()  # a Rewrite may be expected back
+                window[:80] = _ZERO
+            elif alone and self._is_nobodys(listener, cookie, tid, nr, arch, (a, b, c, d, e, f)):
+                window[:80] = _ZERO
+            else:
+                if (kept := self._take(listener, NOTIF(window))) is not None:
+                    return kept
                 self._prepare(listener)
                 alone = self._alone()
-            else:
-                window[:80] = _ZERO
             if not alone or perf_counter_ns() > until:
                 return None
             ready = poll(HOT_MS)
@@ -247,43 +272,27 @@ class Pump:
             and not self.answers.rewriter.expected
         )
 
-    def _answer_plainly(self, listener: Listener, notif: Any, route: Route) -> bool:
-        """Answer a call with one ``def`` hook, or a path that is nobody's; False: the long way."""
-        cookie, tid, _, _, arch = notif[:5]
-        stats = route.stats
-        if route.inline is not None:
-            if not stats.seen % SAMPLE:
-                return False  # the long way takes the time
-            call = route.call.decode(notif[6:], _ARCH[arch])
-            try:
-                verdict = route.inline(call, ThreadTracee(listener, cookie, tid, arch))
-            except FAULTS as error:
-                live = Live(listener, cookie, tid, notif[3], route, call)
-                stats.seen += 1
-                self.answers.answer(live, self.answers.verdict_of(error, live))
-                return True
-            value = verdict.value if type(verdict) is Return else None
-            if type(value) is int and -_2_63 <= value < _2_63:
-                _send(listener.fd, RESPONSE(cookie, value, 0, 0))
-                stats.counts[RETURNED] += 1
-            else:
-                live = Live(listener, cookie, tid, notif[3], route, call)
-                live.slot = self._slot
-                self.answers.answer(live, CONTINUE if verdict is None else verdict)
-            stats.seen += 1
-            return True
-        if route.under is None or arch == _I386:  # whose registers may have another order
+    def _is_nobodys(
+        self, listener: Listener, cookie: int, tid: int, nr: int, arch: int, args: Any
+    ) -> bool:
+        """Is a path of this call hooked, and does its text alone tell that it is not this one?
+
+        Then the call has been continued.
+        """
+        if self.route_for is not None or arch == _I386:  # whose registers may have another order
+            return False
+        route = self.routes[arch].get(nr)
+        if route is None or route.under is None:
             return False
         index, prefix = route.under
-        try:
-            path = unsafe.vm_read_str(tid, notif[6 + index])
-        except OSError:
+        address = args[index]
+        if not 0 < address < _2_63 or not (path := unsafe.vm_read_str(tid, address)):
             return False
-        if not path or path[0] != 0x2F or b"/." in path or b"//" in path or path.startswith(prefix):
+        if path[0] != 0x2F or path.startswith(prefix) or b"/." in path or b"//" in path:
             return False
-        _send(listener.fd, RESPONSE(cookie, 0, 0, CONTINUE_FLAG))
-        stats.seen += 1
-        stats.counts[CONTINUED] += 1
+        self._go_on(listener, cookie)
+        route.stats.seen += 1
+        route.stats.counts[CONTINUED] += 1
         return True
 
     def _take(self, listener: Listener, notif: Any) -> Live | None:
@@ -386,11 +395,3 @@ class Pump:
         if not self.waiting.refused_again(live, begun, attempts):
             assert self._nursery is not None
             self._nursery.start_soon(self.waiting.ask_again, live)
-
-
-def _send(fd: int, response: bytes) -> None:
-    try:
-        ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, response)
-    except OSError as error:
-        if error.errno != ENOENT:  # the tracee is gone, or its call was restarted
-            raise

@@ -33,8 +33,9 @@ class ThreadTracee:
 
     __slots__ = ("_pid", "arch", "cookie", "listener", "tid")
 
-    def __init__(self, listener: Listener, cookie: int, tid: int, arch: int) -> None:
-        self.listener, self.cookie, self.tid, self.arch = listener, cookie, tid, cast(Arch, arch)
+    def __init__(self, listener: Listener, cookie: int, tid: int, arch: Arch) -> None:
+        self.listener, self.cookie, self.tid = listener, cookie, tid
+        self.arch = arch
         self._pid = 0
 
     @property
@@ -58,7 +59,7 @@ class ThreadTracee:
         return data
 
     def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
-        size = Arch(self.arch).pointer_size
+        size = self.arch.pointer_size
         found: list[bytes] = []
         for at in range(address, address + limit, size):
             pointer = int.from_bytes(memory.read(self.tid, at, size), "little")
@@ -69,7 +70,7 @@ class ThreadTracee:
         raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
 
     def read_struct(self, where: In[S] | InOut[S] | Out[S], kind: type[S]) -> S:
-        narrow = kind.compat if Arch(self.arch).is_compat else None
+        narrow = kind.compat if self.arch.is_compat else None
         if narrow is None:
             return kind.unpack(self.read(where, kind.sizeof))
         small = narrow.unpack(self.read(where, narrow.sizeof))
@@ -80,7 +81,7 @@ class ThreadTracee:
         memory.write(self.tid, address, data)
 
     def write_struct(self, where: Out[S] | InOut[S], what: S) -> None:
-        self.write(where, narrowed(what, Arch(self.arch)).pack())
+        self.write(where, narrowed(what, self.arch).pack())
 
     @contextmanager
     def fd(self, number: int) -> Iterator[int]:
