@@ -10,6 +10,11 @@ Kernel facts met here:
   interrupt, answer, and only then wait for the stop.
 * With signals blocked (PTRACE_SETSIGMASK) while a call is injected, no handler runs in between;
   what arrives stays pending.
+* A single step would end in a forced SIGTRAP, which resets a handler of the tracee's where it is
+  blocked or ignored (kernel/signal.c:force_sig_info_to_task()); PTRACE_SYSCALL's stops are no
+  signals.
+* A thread that dies while we trace it is ours to wait for, before its parent sees it
+  (kernel/exit.c:wait_task_zombie()); but a child of our own is left to whoever reaps our children.
 * The interrupt's stop is reported before any signal is taken from the queue
   (kernel/signal.c:get_signal()), so the call to be restarted is always the one that we answered.
 """
@@ -17,6 +22,7 @@ Kernel facts met here:
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +37,15 @@ from .registers import Aarch64Registers, X86Registers, registers_of
 
 PTRACE_SEIZE: Final = 0x4206
 PTRACE_INTERRUPT: Final = 0x4207
-PTRACE_SINGLESTEP: Final = 9
+PTRACE_CONT: Final = 7
 PTRACE_DETACH: Final = 17
+PTRACE_SYSCALL: Final = 24
+PTRACE_O_TRACESYSGOOD: Final = 1
 PTRACE_GETSIGMASK: Final = 0x420A
 PTRACE_SETSIGMASK: Final = 0x420B
 _WALL: Final = 0x4000_0000
+_EITHER: Final = os.WSTOPPED | os.WEXITED | os.WNOHANG | _WALL
+_SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
 STOP_S: Final = 2.0
 """Seconds to wait for a stop. A thread in uninterruptible sleep does not reach one sooner."""
 
@@ -56,10 +66,11 @@ class Captive:
         """
         self.tid, self.arch = tid, arch
         self.stopped = False
-        self._signal = 0
+        self._stop = 0  # what stopped it: a signal, SYSCALL_STOP, or an event above eight bits
+        self._postponed = False  # a SIGSTOP came while a call was injected
         self._gate_at = 0
         try:
-            unsafe.ptrace(PTRACE_SEIZE, tid)
+            unsafe.ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD)
         except ProcessLookupError:
             raise
         except OSError as error:
@@ -84,16 +95,18 @@ class Captive:
     def has_stopped(self) -> bool:
         """Has it stopped by now? Raises ProcessLookupError: it died first."""
         try:
-            pid, status = os.waitpid(self.tid, _WALL | os.WNOHANG)
+            found = os.waitid(os.P_PID, self.tid, _EITHER | os.WNOWAIT)
+            if found is None:
+                return False
+            if found.si_code != os.CLD_TRAPPED:
+                if not _is_our_child(self.tid):
+                    os.waitpid(self.tid, _WALL)
+                raise ProcessLookupError(self.tid)
+            os.waitpid(self.tid, _WALL)
         except ChildProcessError:
             raise ProcessLookupError(self.tid) from None
-        if not pid:
-            return False
-        if not os.WIFSTOPPED(status):
-            raise ProcessLookupError(self.tid)
         self.stopped = True
-        # A signal-delivery stop (no PTRACE_EVENT in the high half): hand the signal back.
-        self._signal = 0 if status >> 16 else os.WSTOPSIG(status)
+        self._stop = found.si_status
         return True
 
     def registers(self) -> X86Registers | Aarch64Registers:
@@ -119,15 +132,31 @@ class Captive:
         changed.inject(number, (*args, *(0,) * (6 - len(args))), self._gate(mode, saved))
         changed.store()
         try:
-            unsafe.ptrace(PTRACE_SINGLESTEP, self.tid)
-            self.stopped = False
-            self.wait()
+            self._run_to_call()  # its beginning
+            self._run_to_call()  # its end
             result = registers_of(self.tid, mode).result
         finally:
             if self.stopped:
                 saved.store()
-        self._signal = 0  # the step's own SIGTRAP
+        # Back to where signals are delivered, and calls restarted, on its way out.
+        unsafe.ptrace(PTRACE_INTERRUPT, self.tid)
+        self._resume(PTRACE_CONT)
         return result
+
+    def _run_to_call(self) -> None:
+        while True:
+            self._resume(PTRACE_SYSCALL)
+            if self._stop == _SYSCALL_STOP:
+                return
+            if self._stop == signal.SIGSTOP:
+                self._postponed = True
+            elif self._stop < 0x100:
+                raise CannotStop(f"thread {self.tid} got signal {self._stop} in an injected call")
+
+    def _resume(self, request: int) -> None:
+        unsafe.ptrace(request, self.tid)
+        self.stopped = False
+        self.wait()
 
     def _gate(self, mode: Arch, registers: X86Registers | Aarch64Registers) -> int:
         """The address of a system call instruction: where it was stopped, or in its vDSO."""
@@ -159,7 +188,11 @@ class Captive:
             if not self.stopped:
                 self._catch_up()
             if self.stopped:
-                unsafe.ptrace(PTRACE_DETACH, self.tid, 0, self._signal)
+                # Stopped by a signal, it is to have it.
+                back = self._stop if self._stop < _SYSCALL_STOP else 0
+                unsafe.ptrace(PTRACE_DETACH, self.tid, 0, back)
+                if self._postponed:
+                    os.kill(self.tid, signal.SIGSTOP)
         except ProcessLookupError:
             pass
         self.stopped = False
@@ -205,6 +238,16 @@ def _search(tid: int, code: bytes) -> int:
             if found >= 0:
                 return page + found
     raise CannotStop(f"thread {tid} has no system call instruction in its memory")
+
+
+def _is_our_child(tid: int) -> bool:
+    """Is it a process (no further thread) whose end is ours to collect, traced or not?"""
+    try:
+        with open(f"/proc/{tid}/status", "rb", 0) as file:
+            lines = file.read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return b"Tgid:\t%d" % tid in lines and b"PPid:\t%d" % os.getpid() in lines
 
 
 def _sigmask(request: int, tid: int, mask: bytearray) -> None:

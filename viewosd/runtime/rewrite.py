@@ -7,8 +7,8 @@ Is the new call trapped too, it is notified again, recognised here, and continue
 
 Strings can't go below the stack pointer: small stacks (threads, Go) have other data or nothing
 there (docs/decisions/0003). A region of the tracee's own memory is mapped by an injected mmap(2),
-once for each thread, and found again by the random bytes at its head: after an exec, or in another
-process with the same id, they are not there.
+one for each thread that is alive, and found again by the random bytes at its head: after an exec,
+or in another process with the same id, they are not there.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Container, Mapping
 from typing import Final
 
 from ..abi.arch import Arch
 from ..abi.errno import ERESTARTNOINTR
+from ..abi.sysno import SYSNO
 from ..errors import BadAddress, Vanished
 from ..syscalls.base import Syscall
 from ..syscalls.numbers import number_of
@@ -27,10 +29,20 @@ from . import memory, unsafe
 from .captive import CannotStop, Captive
 from .live import Live
 
-REGION: Final = 0x4000  # bytes for the strings of one rewritten call, unless it needs more
-REGIONS: Final = 1024  # remembered regions
+REGION: Final = 0x4000  # bytes for the strings of rewritten calls, unless one needs more
+PROCESSES: Final = 1024  # whose regions are remembered
 EXPECTED_S: Final = 30.0  # a rewritten call that never came back was never restarted: forget it
-_PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS = 3, 0x22
+_PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, _MAP_32BIT = 3, 0x22, 0x40
+_MMAP: Final = {arch: "mmap2" if arch.is_compat else "mmap" for arch in Arch}
+_HEAD: Final = 16
+
+
+class _Region:
+    """Memory of a tracee that is ours to write: a head of random bytes, then ``room`` bytes."""
+
+    def __init__(self, address: int, room: int, magic: bytes, user: int) -> None:
+        self.address, self.room, self.magic, self.user = address, room, magic, user
+        self.next = 0  # where the next strings go: those of the last call may still be needed
 
 
 class Rewriter:
@@ -39,7 +51,7 @@ class Rewriter:
     def __init__(self) -> None:
         self.expected: dict[int, tuple[int, tuple[int, ...], float]] = {}
         """Thread id to the (number, registers) that a rewritten call will be notified with."""
-        self._regions: OrderedDict[int, tuple[int, int, bytes]] = OrderedDict()
+        self._regions: OrderedDict[int, list[_Region]] = OrderedDict()
 
     def is_expected(self, tid: int, nr: int, args: list[int]) -> bool:
         """Is this the rewritten call, coming back? Asked once; it must then be continued."""
@@ -51,21 +63,41 @@ class Rewriter:
             return True
         return False
 
-    def rewrite(self, live: Live, call: Syscall, trapped: bool) -> str | None:
-        """Make the thread run ``call``. None: done; else why not, and the call still waits.
+    def forget(self) -> None:
+        """Expect no longer what has not come back in time."""
+        if not self.expected:
+            return
+        now = time.monotonic()
+        for tid in [tid for tid, (_, _, until) in self.expected.items() if now > until]:
+            del self.expected[tid]
+
+    def rewrite(
+        self, live: Live, call: Syscall, otherwise: int, trapped: Mapping[int, Container[int]]
+    ) -> str | None:
+        """Make the thread run ``call``. None: done; else why not, and the call still waits or, if
+        that was found too late, fails with ``otherwise``.
 
         Args:
-            live: the notification; answered here if all goes well.
+            live: the notification; answered here.
             call: what shall run, of the same architecture.
-            trapped: ``call``'s number is trapped, so it will be notified again.
+            otherwise: an errno.
+            trapped: architecture to the numbers that are trapped. ``call``, if it is, will be
+                notified again.
 
         Raises:
             Vanished: the tracee died, or its call was restarted.
+            TypeError: ``call`` has a value that no register can hold.
         """
         arch = Arch(call.arch)
+        if arch is not live.call.arch:
+            return f"a call of {Arch(live.call.arch).name} can't become one of {arch.name}"
         number = number_of(type(call), arch)
         if number is None:
             return f"{type(call).__name__} does not exist on {arch.name}"
+        trial = _Strings(0)
+        call.encode(trial.place)  # it raises now or never, and tells how much room it needs
+        if trial.data and SYSNO[arch][_MMAP[arch]] in trapped.get(arch, ()):
+            return "mmap is hooked, so no memory can be had for its strings"
         try:
             captive = Captive(live.tid, arch)
         except CannotStop as error:
@@ -78,13 +110,25 @@ class Rewriter:
             live.listener.fail(live.cookie, ERESTARTNOINTR)
             try:
                 captive.wait()
+                try:
+                    address = self.region(captive, len(trial.data)) if trial.data else 0
+                    strings = _Strings(address)
+                    args = call.encode(strings.place)
+                    if strings.data:
+                        memory.write(live.tid, address, bytes(strings.data))
+                except ProcessLookupError:
+                    raise
+                except OSError as error:  # no memory there
+                    registers = captive.registers()
+                    registers.set_result(-otherwise)
+                    registers.store()
+                    return f"no memory for its strings: {error.strerror}"
                 registers = captive.registers()
-                args = call.encode(_Strings(self, captive).place)
                 registers.restart_with(number, args)
                 registers.store()
             except (ProcessLookupError, CannotStop):
                 raise Vanished from None
-            if trapped:
+            if number in trapped.get(arch, ()):
                 self.expected[live.tid] = (number, args, time.monotonic() + EXPECTED_S)
         return None
 
@@ -108,55 +152,70 @@ class Rewriter:
         return None
 
     def region(self, captive: Captive, size: int) -> int:
-        """The address of at least ``size`` bytes of the captive's memory that are ours to use."""
+        """The address of at least ``size`` bytes of the captive's memory that are ours to use,
+        until 16 KiB more were asked for by the same thread.
+        """
         owner = _memory_owner(captive.tid)
-        known = self._regions.get(owner)
-        if known is not None and known[1] >= size and _holds(captive.tid, known[0], known[2]):
-            self._regions.move_to_end(owner)
-            return known[0] + 16
-        length = max(REGION, size + 16 + 0xFFF & ~0xFFF)
-        compat = captive.registers().mode is Arch.I386
-        name = "mmap2" if compat else "mmap"
-        with captive.undisturbed():
-            address = captive.syscall(
-                name, 0, length, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, (1 << 64) - 1, 0
-            )
-        if -4096 < address < 0:
-            raise OSError(-address, os.strerror(-address))
-        if compat:
-            address &= 0xFFFF_FFFF
-        magic = os.urandom(16)
-        memory.write(captive.tid, address, magic)
-        self._regions[owner] = (address, length - 16, magic)
-        while len(self._regions) > REGIONS:
+        regions = self._regions.setdefault(owner, [])
+        self._regions.move_to_end(owner)
+        regions[:] = [r for r in regions if _holds(captive.tid, r.address, r.magic)]
+        for region in regions:
+            if region.room >= size and (region.user == captive.tid or not _uses(region, owner)):
+                break
+        else:
+            regions.append(region := _map(captive, max(REGION, size + _HEAD + 0xFFF & ~0xFFF)))
+        while len(self._regions) > PROCESSES:
             self._regions.popitem(last=False)
-        return address + 16
+        region.user = captive.tid
+        if region.next + size > region.room:
+            region.next = 0
+        at = region.next
+        region.next = at + size + 15 & ~15
+        return region.address + _HEAD + at
+
+
+def _map(captive: Captive, length: int) -> _Region:
+    mode = captive.registers().mode
+    flags = _MAP_PRIVATE_ANONYMOUS
+    if captive.arch is Arch.I386 and mode is not Arch.I386:
+        flags |= _MAP_32BIT  # int 0x80 in a 64-bit program: its call has 32-bit pointers
+    with captive.undisturbed():
+        address = captive.syscall(_MMAP[mode], 0, length, _PROT_READ_WRITE, flags, (1 << 64) - 1, 0)
+    if -4096 < address < 0:
+        raise OSError(-address, os.strerror(-address))
+    if mode is Arch.I386:
+        address &= 0xFFFF_FFFF
+    magic = os.urandom(_HEAD)
+    memory.write(captive.tid, address, magic)
+    return _Region(address, length - _HEAD, magic, captive.tid)
 
 
 class _Strings:
-    """Puts what a call's pointers point at into the captive's region, one after the other."""
+    """What a call's pointers point at, one after the other from an address on."""
 
-    def __init__(self, rewriter: Rewriter, captive: Captive) -> None:
-        self._rewriter, self._captive = rewriter, captive
-        self._base = self._used = self._size = 0
+    def __init__(self, address: int) -> None:
+        self.address = address
+        self.data = bytearray()
 
     def place(self, data: bytes) -> int:
-        start = self._used + 15 & ~15
-        if start + len(data) > self._size:
-            # A fresh region: what was placed so far stays where it is, and stays valid.
-            self._size = max(REGION - 16, 2 * self._size, len(data))
-            self._base = self._rewriter.region(self._captive, self._size)
-            start = 0
-        memory.write(self._captive.tid, self._base + start, data)
-        self._used = start + len(data)
-        return self._base + start
+        self.data += bytes(-len(self.data) % 16)
+        at = self.address + len(self.data)
+        self.data += data
+        return at
 
 
 def _memory_owner(tid: int) -> int:
-    """Who a region is remembered for: the thread, or for a vfork child its waiting parent."""
-    with open(f"/proc/{tid}/stat", "rb", 0) as stat:
-        parent = int(stat.read().rpartition(b")")[2].split()[1])
-    return -parent if parent and unsafe.same_memory(tid, parent) else tid
+    """The process whose memory a thread runs in: its own, or a vfork child's waiting parent."""
+    with open(f"/proc/{tid}/status", "rb", 0) as status:
+        lines = dict(line.split(b":\t", 1) for line in status.read().splitlines())
+    process, parent = int(lines[b"Tgid"]), int(lines[b"PPid"])
+    return parent if parent and unsafe.same_memory(process, parent) else process
+
+
+def _uses(region: _Region, owner: int) -> bool:
+    """May the thread that used this region last have a call that still needs it?"""
+    user = region.user
+    return os.path.exists(f"/proc/{owner}/task/{user}") or unsafe.same_memory(user, owner)
 
 
 def _holds(tid: int, address: int, magic: bytes) -> bool:
