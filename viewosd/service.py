@@ -133,7 +133,7 @@ class Service:
     @classmethod
     def summary(cls) -> str:
         """The line that listings show."""
-        doc = cls.description or (inspect.getdoc(cls) or "").partition("\n")[0]
+        doc = cls.description or (cls.__doc__ or "").strip().partition("\n")[0]
         return doc.rstrip(".")
 
     def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:

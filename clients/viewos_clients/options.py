@@ -115,7 +115,7 @@ class Options:
         elif name == "viewname":
             self._name(value, shown)
         elif name == "preload":
-            self.services.append(value)
+            self.services.append(from_here(value))
         elif name == "rc":
             self.rc = value
         elif name == "output":
@@ -152,7 +152,7 @@ class Options:
             if key == "services":
                 if not isinstance(value, list) or not all(isinstance(s, str) and s for s in value):
                     raise OptionError(f"{path}: services is a list of texts")
-                self.services.extend(value)
+                self.services.extend(map(from_here, value))
             elif key not in ("name", "rc"):
                 raise OptionError(f"{path}: unknown key {key!r}; known are services, name, rc")
             elif not isinstance(value, str) or not value:
@@ -190,6 +190,16 @@ def _split(word: str) -> Iterator[tuple[str, str, str | None]]:
 def needs(name: str, dashes: str = "") -> str:
     """Why a shorthand is refused."""
     return f"{dashes}{name} needs the service {_NEEDS[name]}, which is not installed"
+
+
+def from_here(asked: str) -> str:
+    """SERVICE[,OPTION]... for a supervisor, or a later one, that is somewhere else: a service file
+    by its absolute path.
+    """
+    name, comma, options = asked.partition(",")
+    if "/" in name or name.endswith(".py"):
+        name = escape(os.path.abspath(name))
+    return name + comma + options
 
 
 def escape(text: str) -> str:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 
+from .options import from_here
 from .output import Outside, run
 from .session import NoView, Session, inside
 
@@ -134,10 +135,7 @@ def shutdown() -> int:
 
 def service_text(asked: str) -> bytes:
     """SERVICE[,OPTION]... as the supervisor takes it; a service file is found from where we are."""
-    name, comma, options = asked.partition(",")
-    if "/" in name or name.endswith(".py"):
-        name = os.path.abspath(name).replace("\\", "\\\\").replace(",", "\\,")
-    return os.fsencode(name + comma + options)
+    return os.fsencode(from_here(asked))
 
 
 def seconds(text: str) -> float:
