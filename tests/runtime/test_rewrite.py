@@ -444,7 +444,9 @@ async def test_a_handler_that_is_rewritten_itself_does_not_spoil_the_interrupted
     async with rig(serve(openat, other)) as view:
         tracee = view.call(closure)
         stat = Path(f"/proc/{tracee.pid}/wchan")
-        await until(lambda: "wait_for_partner" in stat.read_text(), "the tracee to wait in the FIFO")
+        await until(
+            lambda: "wait_for_partner" in stat.read_text(), "the tracee to wait in the FIFO"
+        )
         tracee.kill(signal.SIGUSR1)
         await trio.sleep(0.1)
         writer = await trio.to_thread.run_sync(os.open, fifo, os.O_WRONLY)

@@ -21,6 +21,7 @@ Kernel facts met here:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -75,7 +76,11 @@ class Captive:
             raise
         except OSError as error:
             raise CannotStop(_why_not(tid, error)) from None
-        unsafe.ptrace(PTRACE_INTERRUPT, tid)
+        try:
+            unsafe.ptrace(PTRACE_INTERRUPT, tid)
+        except ProcessLookupError:
+            self.release()
+            raise
 
     def wait(self, seconds: float = STOP_S) -> None:
         """Wait until it has stopped.
@@ -184,32 +189,49 @@ class Captive:
 
     def release(self) -> None:
         """Let it go on as it was. A dead one is no error."""
-        try:
-            if not self.stopped:
-                self._catch_up()
-            if self.stopped:
-                # Stopped by a signal, it is to have it.
-                back = self._stop if self._stop < _SYSCALL_STOP else 0
-                unsafe.ptrace(PTRACE_DETACH, self.tid, 0, back)
-                if self._postponed:
-                    os.kill(self.tid, signal.SIGSTOP)
-        except ProcessLookupError:
-            pass
-        self.stopped = False
+        with contextlib.suppress(ProcessLookupError):
+            if self.stopped or self._stops_soon():
+                self._detach()
 
-    def _catch_up(self) -> None:
-        """A detach needs a stop: one that was asked for may come late. When it never does, our
-        death would detach; meanwhile it stays seized, which it does not notice."""
+    def _detach(self) -> None:
+        # Stopped by a signal, it is to have it.
+        back = self._stop if self._stop < _SYSCALL_STOP else 0
+        self.stopped = False
+        try:
+            unsafe.ptrace(PTRACE_DETACH, self.tid, 0, back)
+        except ProcessLookupError:
+            # Being killed. Until we have waited for its end nobody else can.
+            if self._stops_soon():
+                unsafe.ptrace(PTRACE_DETACH, self.tid)
+        if self._postponed:
+            os.kill(self.tid, signal.SIGSTOP)
+
+    def _stops_soon(self) -> bool:
+        """A detach needs a stop; one that was asked for may come late, and then `collect_late`."""
         try:
             self.wait(0.2)
         except CannotStop:
-            pass
+            _late.append(self)
+        return self.stopped
 
     def __enter__(self) -> Captive:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+_late: list[Captive] = []
+
+
+def collect_late() -> None:
+    """Let those go that had not stopped when they should have been let go. Call it now and then."""
+    for captive in _late[:]:
+        with contextlib.suppress(ProcessLookupError):
+            if not captive.has_stopped():
+                continue
+            captive._detach()
+        _late.remove(captive)
 
 
 # The instruction that enters the kernel: syscall, int 0x80, svc #0.

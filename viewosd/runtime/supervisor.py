@@ -23,6 +23,7 @@ from ..errors import ServiceError, ViewError
 from ..keeper import place
 from . import attach, boot, control, logs, plugins, spawn, takeover
 from .armory import Armory
+from .captive import collect_late
 from .children import Children
 from .journal import Journal
 from .members import Members
@@ -151,6 +152,7 @@ class Supervisor:
     async def _beat(self) -> None:
         while True:
             self.pump.journal.beat()
+            collect_late()
             self.members.remember()
             _ = self.views
             if self.plan.generation:
