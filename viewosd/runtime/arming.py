@@ -60,8 +60,8 @@ class ArmError(Exception):
 class Armed:
     """One process under its new filter."""
 
-    def __init__(self, pid: int, listener: int, threads: int) -> None:
-        self.pid, self.listener, self.threads = pid, listener, threads
+    def __init__(self, pid: int, threads: int) -> None:
+        self.pid, self.threads = pid, threads
 
 
 def arm(
@@ -70,6 +70,7 @@ def arm(
     rewriter: Rewriter,
     in_flight: Callable[[set[int]], None],
     close_old: Callable[[], None],
+    keep: Callable[[int], None],
 ) -> list[Armed]:
     """Put a filter on every thread of some processes.
 
@@ -79,6 +80,7 @@ def arm(
         rewriter: knows memory of the tracees that is ours to use.
         in_flight: answers calls of these threads that wait for us with −ERESTARTNOINTR.
         close_old: closes the listeners that these processes have now.
+        keep: takes each new listener over, before any process goes on.
 
     Raises:
         ArmError: nothing was changed.
@@ -92,7 +94,7 @@ def arm(
             for pid, captives in ready:
                 chief, address = placed[pid]
                 try:
-                    armed.append(_install(pid, chief, address, len(captives)))
+                    armed.append(_install(pid, chief, address, len(captives), keep))
                 except ProcessLookupError:
                     continue  # killed meanwhile: nothing can be stopped from being killed
             for captives in sweep.threads.values():
@@ -116,7 +118,9 @@ def _prepare(
     return chief, address
 
 
-def _install(pid: int, chief: Captive, address: int, threads: int) -> Armed:
+def _install(
+    pid: int, chief: Captive, address: int, threads: int, keep: Callable[[int], None]
+) -> Armed:
     with chief.undisturbed():
         number = chief.syscall("seccomp", _SET_MODE_FILTER, FLAGS, address)
         if number == -errno.EACCES:
@@ -126,11 +130,11 @@ def _install(pid: int, chief: Captive, address: int, threads: int) -> Armed:
             raise OSError(-number, f"process {pid}: seccomp: {_reason(-number)}")
         pidfd = unsafe.pidfd_open(pid)
         try:
-            listener = unsafe.pidfd_getfd(pidfd, number)
+            keep(unsafe.pidfd_getfd(pidfd, number))
         finally:
             os.close(pidfd)
             chief.syscall("close", number)
-    return Armed(pid, listener, threads)
+    return Armed(pid, threads)
 
 
 def _reason(code: int) -> str:

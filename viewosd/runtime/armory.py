@@ -36,10 +36,12 @@ class Armory:
         """Start a program; under a filter, if anything is or was trapped."""
         wanted = union(self.installed, wanted)
         bytecode = compile_filter(wanted) if any(wanted.values()) else None
-        child = spawn.start(program, bytecode)
+        key = self.pump.journal.next_key()
+        # Parked before it goes on: a program never runs whose listener only we have.
+        child = spawn.start(program, bytecode, lambda fd: self._park(key, fd))
         if child.listener is not None:
             self._now_installed(wanted)
-            self.serve(child.listener)
+            self.pump.add(Listener(child.listener, key))
         return child
 
     def rearm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> None:
@@ -60,20 +62,19 @@ class Armory:
 
         wanted = union(self.installed, wanted)
         try:
-            armed = arming.arm(
+            arming.arm(
                 processes,
                 compile_filter(wanted),
                 self.pump.answers.rewriter,
                 lambda seized: self.pump.restart_in_flight(seized, held),
                 close_old,
+                self.serve,
             )
         except arming.ArmError as error:
             raise ViewError(str(error)) from None
         finally:
             self.pump.serve_held(held)
         self._now_installed(wanted)
-        for one in armed:
-            self.serve(one.listener)
 
     def arm_stranger(self, pid: int, wanted: Traps) -> None:
         """Put a filter on a process that has none of ours.
@@ -91,29 +92,38 @@ class Armory:
                 self.pump.answers.rewriter,
                 lambda seized: None,
                 lambda: None,
+                self.serve,
             )
         except arming.ArmError as error:
             raise ViewError(str(error)) from None
         if not armed:
             raise ViewError(f"process {pid} has ended")
         self._now_installed(wanted)
-        for one in armed:
-            self.serve(one.listener)
 
-    def serve(self, fd: int, key: int | None = None) -> Listener:
-        """Receive from a listener from now on, and park a duplicate for a successor."""
-        listener = Listener(fd, self.pump.journal.next_key() if key is None else key)
-        self.pump.add(listener)
+    def serve(self, fd: int) -> None:
+        """Park a duplicate of a listener for a successor, and receive from it from now on."""
+        key = self.pump.journal.next_key()
+        self._park(key, fd)
+        self.pump.add(Listener(fd, key))
+
+    def _park(self, key: int, fd: int) -> None:
         try:
-            self.parking.put([(listener.key, fd)])
+            try:
+                self.parking.put([(key, fd)])
+            except OSError:
+                # Full, perhaps of those whose processes have ended.
+                alive = [(one.key, one.fd) for one in self.pump.listeners.values()]
+                self.parking.keep_only([*alive, (key, fd)])
         except OSError as error:
             log.warning("cannot park a listener, a successor will miss it: %s", error)
-        return listener
 
     def take_over(self, installed: Traps) -> dict[int, Listener]:
-        """Serve the listeners of a supervisor that died; they by their keys."""
+        """Serve the listeners of a supervisor that died; they by their keys. They stay parked."""
         self._now_installed(installed)
-        return {key: self.serve(fd, key) for key, fd in self.parking.take_all()}
+        found = {key: Listener(fd, key) for key, fd in self.parking.look()}
+        for listener in found.values():
+            self.pump.add(listener)
+        return found
 
     def _now_installed(self, traps: Traps) -> None:
         self.installed = union(self.installed, traps)

@@ -23,7 +23,7 @@ from viewosd.keeper.unsafe import PR_SET_NO_NEW_PRIVS, Execve, prctl
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Final, NoReturn
 
 # The shared memory: how far the child is, the errno that stopped it, its listener's number, and the
@@ -36,6 +36,7 @@ _STAGES: Final = ("preparing", "installing the filter", "waiting", "exec")
 _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
 _DEFAULT_PATH: Final = b"/bin:/usr/bin"
 _STEP: Final = 0.0002  # seconds
+_STEPS: Final = 300_000  # a minute or more: then whoever started us is dead, and so must we be
 
 
 class Program:
@@ -120,10 +121,18 @@ class Child:
         return 127 if code == errno.ENOENT else 126, f"{name}: {os.strerror(code)}"
 
 
-def start(program: Program, filter_program: bytes | None = None) -> Child:
+def start(
+    program: Program,
+    filter_program: bytes | None = None,
+    keep: Callable[[int], None] = lambda listener: None,
+) -> Child:
     """Start it, under a filter if there is one: an array of struct sock_filter.
 
     Returns before exec: whoever supervises must serve `listener` while it waits for `status`.
+
+    Args:
+        keep: called with the listener before the child goes on: if we die right after that, the
+            listener must have been put where a successor finds it.
 
     Raises:
         OSError: no process could be made, or the filter could not be installed (EBUSY: a filter
@@ -143,7 +152,7 @@ def start(program: Program, filter_program: bytes | None = None) -> Child:
     child = Child(program, pid, os.pidfd_open(pid), status, shared)
     if filter_program is not None:
         try:
-            child.listener = _fetch_listener(child, shared)
+            child.listener = _fetch_listener(child, shared, keep)
         except OSError:
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -153,7 +162,7 @@ def start(program: Program, filter_program: bytes | None = None) -> Child:
     return child
 
 
-def _fetch_listener(child: Child, shared: mmap.mmap) -> int:
+def _fetch_listener(child: Child, shared: mmap.mmap, keep: Callable[[int], None]) -> int:
     from .unsafe import pidfd_getfd
 
     while not (number := _INT.unpack_from(shared, _LISTENER)[0]):
@@ -164,6 +173,7 @@ def _fetch_listener(child: Child, shared: mmap.mmap) -> int:
             raise OSError(errno.ESRCH, "it was killed before its filter was installed")
         time.sleep(_STEP)
     listener = pidfd_getfd(child.pidfd, number - 1)
+    keep(listener)
     _INT.pack_into(shared, _GO, 1)
     return listener
 
@@ -181,8 +191,7 @@ def _child(
             listener = _install(filter_program)
             _INT.pack_into(shared, _STAGE, _READY)
             _INT.pack_into(shared, _LISTENER, listener + 1)
-            while not _INT.unpack_from(shared, _GO)[0]:
-                time.sleep(_STEP)
+            _wait_for_go(shared)
         _INT.pack_into(shared, _STAGE, _EXEC)
         # Last: a signal that came meanwhile takes effect now, as it would have before an exec.
         signal.pthread_sigmask(signal.SIG_SETMASK, program.sigmask)
@@ -193,6 +202,14 @@ def _child(
         _INT.pack_into(shared, _ERRNO, errno.EIO)
     finally:
         os._exit(127)
+
+
+def _wait_for_go(shared: mmap.mmap) -> None:
+    for _ in range(_STEPS):
+        if _INT.unpack_from(shared, _GO)[0]:
+            return
+        time.sleep(_STEP)
+    raise TimeoutError(errno.ETIMEDOUT, "nobody fetched the listener")
 
 
 def _put_right(program: Program, status: int) -> None:
