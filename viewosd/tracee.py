@@ -13,6 +13,8 @@ from .syscalls.kinds import In, InOut, Out
 S = TypeVar("S", bound=Struct)
 
 AT_FDCWD = -100
+ARGS_MAX = 0x60_0000
+"""Bytes of arguments and environment that execve(2) takes at most: fs/exec.c:bprm_stack_limits()."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ class Tracee(Protocol):
             OSError: ENAMETOOLONG, no NUL within ``limit`` bytes (fs/namei.c:getname_flags()).
         """
 
-    def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
-        """Read a NULL-terminated array of strings (argv, envp); ``limit`` bytes of pointers.
+    def read_strs(self, address: int, limit: int = ARGS_MAX) -> list[bytes]:
+        """Read a NULL-terminated array of strings (argv, envp); none at NULL.
 
         Raises:
-            OSError: E2BIG, no NULL within ``limit``.
+            OSError: E2BIG, pointers and strings have more than ``limit`` bytes together.
         """
 
     def read_struct(self, where: In[S] | InOut[S] | Out[S], kind: type[S]) -> S:

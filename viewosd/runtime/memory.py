@@ -3,7 +3,7 @@
 process_vm_readv(2) first: it looks at the thread's memory as it is now (no descriptor that an exec
 or a reused thread id could make stale), and stops where the tracee itself could not read or
 write. Where the kernel or a filter around us refuses it (ENOSYS, EPERM under some container
-profiles) /proc/tid/mem serves; it writes through read-only pages, so there the map is asked first.
+profiles) /proc/tid/mem serves; it reads and writes whatever is mapped, so the map is asked first.
 
 Reading never waits for anybody but the kernel's page faults. A page that answers late (userfaultfd,
 a dead FUSE server) holds up the whole supervisor: the keeper's watchdog ends it.
@@ -20,22 +20,29 @@ from . import unsafe
 PAGE = 4096
 _REFUSED = (errno.ENOSYS, errno.EPERM, errno.EACCES)
 _TOP = 1 << 63
+MAX_RW_COUNT = 0x7FFF_F000  # include/linux/fs.h
 
 
 def read(tid: int, address: int, length: int) -> bytes:
     """Exactly ``length`` bytes.
 
     Raises:
-        BadAddress: not all of it is readable.
+        BadAddress: not all of it is readable; more than any system call moves at once.
         Vanished: the thread is gone.
     """
-    data = b""
-    while len(data) < length:
-        got = read_some(tid, address + len(data), length - len(data))
+    if length <= PAGE:
+        data = read_some(tid, address, length) if length else b""
+        if len(data) == length:
+            return data
+    if length > MAX_RW_COUNT:
+        raise BadAddress(address, length)
+    whole = bytearray()
+    while len(whole) < length:
+        got = read_some(tid, address + len(whole), length - len(whole))
         if not got:
             raise BadAddress(address, length)
-        data += got
-    return data
+        whole += got
+    return bytes(whole)
 
 
 def read_some(tid: int, address: int, length: int) -> bytes:
@@ -98,9 +105,11 @@ def _otherwise(error: OSError, tid: int, address: int, length: int) -> bytes:
     if error.errno not in _REFUSED:
         raise _as_tracees(error, address, length) from None
     try:
+        if not _allowed(tid, address, "r"):
+            raise BadAddress(address, length)
         fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.pread(fd, length, address)
+            return os.pread(fd, min(length, PAGE - address % PAGE), address)
         finally:
             os.close(fd)
     except OSError as second:
@@ -109,9 +118,9 @@ def _otherwise(error: OSError, tid: int, address: int, length: int) -> bytes:
 
 def _write_by_proc(tid: int, address: int, data: bytes) -> int:
     room = min(len(data), PAGE - address % PAGE)
-    if not _writable(tid, address):
-        raise BadAddress(address, len(data))
     try:
+        if not _allowed(tid, address, "w"):
+            raise BadAddress(address, len(data))
         fd = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         try:
             return os.pwrite(fd, data[:room], address)
@@ -121,13 +130,14 @@ def _write_by_proc(tid: int, address: int, data: bytes) -> int:
         raise _as_tracees(error, address, len(data)) from None
 
 
-def _writable(tid: int, address: int) -> bool:
-    with open(f"/proc/{tid}/maps", "rb") as maps:
+def _allowed(tid: int, address: int, access: str) -> bool:
+    """May the thread itself read ("r") or write ("w") there? /proc/pid/mem asks for neither."""
+    with open(f"/proc/{tid}/maps") as maps:
         for line in maps:
-            span, flags = line.split(b" ", 2)[:2]
-            low, _, high = span.partition(b"-")
+            span, flags = line.split(" ", 2)[:2]
+            low, _, high = span.partition("-")
             if int(low, 16) <= address < int(high, 16):
-                return flags[1:2] == b"w"
+                return access in flags
     return False
 
 

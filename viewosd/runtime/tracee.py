@@ -18,7 +18,7 @@ from ..abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 from ..abi.layout import Struct
 from ..errors import BadAddress, Vanished
 from ..syscalls.kinds import In, InOut, Out
-from ..tracee import AT_FDCWD, Credentials
+from ..tracee import ARGS_MAX, AT_FDCWD, Credentials
 from . import memory, unsafe
 from .listener import Listener
 
@@ -26,6 +26,7 @@ S = TypeVar("S", bound=Struct)
 PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
 _OUR_MOUNTS = "/proc/self/ns/mnt"
 _TRIES = 16
+MAX_ARG_STRLEN = 0x2_0000  # include/uapi/linux/binfmts.h
 
 
 class ThreadTracee:
@@ -58,16 +59,21 @@ class ThreadTracee:
         self.check()
         return data
 
-    def read_strs(self, address: int, limit: int = 0x20000) -> list[bytes]:
+    def read_strs(self, address: int, limit: int = ARGS_MAX) -> list[bytes]:
         size = self.arch.pointer_size
         found: list[bytes] = []
-        for at in range(address, address + limit, size):
-            pointer = int.from_bytes(memory.read(self.tid, at, size), "little")
+        while address:
+            pointer = int.from_bytes(memory.read(self.tid, address, size), "little")
             if not pointer:
-                self.check()
-                return found
-            found.append(memory.read_str(self.tid, pointer, limit))
-        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+                break
+            limit -= size
+            if limit <= 0:
+                raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+            found.append(memory.read_str(self.tid, pointer, MAX_ARG_STRLEN))
+            limit -= len(found[-1]) + 1
+            address += size
+        self.check()
+        return found
 
     def read_struct(self, where: In[S] | InOut[S] | Out[S], kind: type[S]) -> S:
         narrow = kind.compat if self.arch.is_compat else None
@@ -215,8 +221,10 @@ class ThreadTracee:
         try:
             pidfd = unsafe.pidfd_open(self.tid, PIDFD_THREAD)
         except OSError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno == errno.ESRCH:
                 raise Vanished from None
+            if error.errno != errno.EINVAL:
+                raise
             pidfd = unsafe.pidfd_open(self.pid)  # Until Linux 6.9 is the minimum.
         try:
             ours = unsafe.pidfd_getfd(pidfd, number)
