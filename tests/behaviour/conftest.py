@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers.programs import program
 
+from helpers.programs import program
 from viewosd.testing.view import Outcome, Runner
 
 __all__ = ["program"]

@@ -35,6 +35,7 @@ from .served import Served
 
 _NATIVE: Final = (paths.stat, paths.lstat, paths.newfstatat, files.fstat)
 _WIDE: Final = (paths.stat64, paths.lstat64, paths.fstatat64, fstat64)
+_STATX_RESERVED: Final = 1 << 31  # STATX__RESERVED, include/uapi/linux/stat.h
 _MOST: Final = 1 << 20  # bytes of directory entries at a time
 
 
@@ -46,7 +47,9 @@ class Asking(Served):
     def stat(self, call: Stat, tracee: Tracee) -> Verdict | None:
         flags = call.flags
         known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE
-        if flags & ~known:
+        if flags & ~known or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
+            return None
+        if isinstance(call, paths.statx) and call.mask & _STATX_RESERVED:
             return None
         path = read_path(tracee, call.path)
         if not path and flags & AT_EMPTY_PATH and call.dirfd >= 0:
@@ -127,8 +130,6 @@ class Asking(Served):
 def _tell(call: Syscall, tracee: Tracee, fd: int) -> Verdict:
     """Fill the structure that the call wants."""
     if isinstance(call, paths.statx):
-        if not 0 <= call.mask < 1 << 31:
-            raise Doubt
         data = unsafe.statx_raw(fd, call.flags & AT_STATX_SYNC_TYPE, call.mask)
     elif isinstance(call, _NATIVE) and not Arch(call.arch).is_compat:
         data = unsafe.stat_raw(fd)

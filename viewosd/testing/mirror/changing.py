@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 
 from ...abi.arch import NATIVE
 from ...abi.fcntl import AT_SYMLINK_NOFOLLOW, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX
+from ...abi.time import UTIME_NOW, UTIME_OMIT
 from ...service import hook
 from ...syscalls import xattr
 from ...syscalls.paths import Chmod, Chown, Truncate, utimensat
@@ -64,6 +66,8 @@ class Changing(Served):
         if call.arch != NATIVE:
             return None
         times = tracee.read(call.times, 32) if call.times else None
+        if times is not None and not _are_times(times):
+            return None
         path, follow = _where(call, tracee)
         with self.identity.of(tracee), aimed(tracee, call.dirfd, path, follow=follow) as fd:
             tracee.check()
@@ -96,6 +100,8 @@ class Changing(Served):
     def setxattr(self, call: Setxattr, tracee: Tracee) -> Verdict | None:
         if not isinstance(call, xattr.setxattr | xattr.lsetxattr) or call.size > XATTR_SIZE_MAX:
             return None
+        if call.flags & ~(os.XATTR_CREATE | os.XATTR_REPLACE):
+            return None
         name, (path, follow) = _name(call.name, tracee), _where(call, tracee)
         value = tracee.read(call.value, call.size) if call.size else b""
         with self.identity.of(tracee), aimed(tracee, call.dirfd, path, follow=follow) as fd:
@@ -113,6 +119,14 @@ class Changing(Served):
             tracee.check()
             os.removexattr(own_name(fd), name)
         return Return(0)
+
+
+def _are_times(block: bytes) -> bool:
+    """Would the kernel go on with these? Some are invalid, and two UTIME_OMIT do nothing."""
+    nanoseconds = struct.unpack("=8xq8xq", block)
+    return all(0 <= n < 1_000_000_000 or n in (UTIME_NOW, UTIME_OMIT) for n in nanoseconds) and (
+        nanoseconds != (UTIME_OMIT, UTIME_OMIT)
+    )
 
 
 def _where(

@@ -6,6 +6,8 @@ Left to the kernel: paths that end in ``.``, ``..`` or nothing, link(2) with fla
 from __future__ import annotations
 
 import os
+import stat
+from typing import Final
 
 from ...abi.fcntl import AT_REMOVEDIR
 from ...service import hook
@@ -13,8 +15,11 @@ from ...syscalls.entries import Link, Mkdir, Mknod, Rename, Symlink, Unlink
 from ...tracee import Tracee
 from ...verdict import Return, Verdict
 from .. import unsafe
-from .aim import entry, or_kernel, read_path
+from .aim import aimed, entry, or_kernel, read_path
 from .served import Served
+
+_NODES: Final = (0, stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+"""What mknod(2) makes; anything else fails before the path is looked at."""
 
 
 class Entries(Served):
@@ -35,6 +40,8 @@ class Entries(Served):
     @hook(Mknod)
     @or_kernel
     def mknod(self, call: Mknod, tracee: Tracee) -> Verdict | None:
+        if stat.S_IFMT(call.mode) not in _NODES:
+            return None
         path = read_path(tracee, call.path)
         # new_decode_dev(), include/linux/kdev_t.h
         major, minor = (call.dev & 0xFFF00) >> 8, call.dev & 0xFF | (call.dev >> 12) & 0xFFF00
@@ -87,6 +94,7 @@ class Entries(Served):
         oldpath, newpath = read_path(tracee, call.oldpath), read_path(tracee, call.newpath)
         with (
             self.identity.of(tracee),
+            aimed(tracee, call.olddirfd, oldpath, follow=False),  # it is looked for first
             entry(tracee, call.olddirfd, oldpath) as (old, oldname),
             entry(tracee, call.newdirfd, newpath) as (new, newname),
         ):

@@ -1,0 +1,3 @@
+from helpers.programs import program
+
+__all__ = ["program"]
