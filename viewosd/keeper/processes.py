@@ -30,6 +30,12 @@ def parent_of(pid: int) -> int:
     return int(fields[1]) if fields else 0
 
 
+def start_of(pid: int) -> int:
+    """When it started, in clock ticks since boot; 0 for a process that is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
 def descends(pid: int, ancestor: int) -> bool:
     """Is ``pid`` the ancestor itself or a descendant of it, now?"""
     while pid > 1 and pid != ancestor:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+import trio
+
+from ..abi.sysno import SYSNO
 from ..core.filter import compile_filter
 from ..core.traps import Traps, covers, union
 from ..errors import ViewError
+from ..keeper.processes import descendants, start_of
 from . import arming, spawn
 from .listener import Listener
 from .parking import Parking
-from .pump import Held, Pump
+from .pump import Pump
 
 log = logging.getLogger("viewosd")
 
@@ -27,10 +31,12 @@ class Armory:
     def __init__(self, pump: Pump, parking: Parking) -> None:
         self.pump, self.parking = pump, parking
         self.installed: Traps = {}
+        self._everywhere = True  # what is installed is so in every process
+        self._lock = trio.Lock()
 
     def suffices(self, wanted: Traps) -> bool:
         """Is everything that is wanted trapped already?"""
-        return covers(self.installed, wanted)
+        return self._everywhere and covers(self.installed, wanted)
 
     def start(self, program: spawn.Program, wanted: Traps) -> spawn.Child:
         """Start a program; under a filter, if anything is or was trapped."""
@@ -44,61 +50,68 @@ class Armory:
             self.pump.add(Listener(child.listener, key))
         return child
 
-    def rearm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> None:
+    async def rearm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> None:
         """Trap more in every process of the tree.
-
-        Everything stands still meanwhile, this supervisor included: nothing here waits on trio.
 
         Raises:
             ViewError: somebody is in the way; nothing was changed.
         """
-        held: Held = {}
-        old = list(self.pump.listeners.values())
+        if any(SYSNO[arch]["seccomp"] in numbers for arch, numbers in self.installed.items()):
+            # Once the listener is closed the call that puts on the next filter would get ENOSYS.
+            raise ViewError("a service hooks seccomp(2): load those that hook more before it")
 
-        def close_old() -> None:
+        def close_old() -> bool:
+            old = list(self.pump.listeners.values())
             for listener in old:
                 self.pump.drop(listener)
             self.parking.keep_only([])
+            return bool(old)
 
-        wanted = union(self.installed, wanted)
-        try:
-            arming.arm(
-                processes,
-                compile_filter(wanted),
-                self.pump.answers.rewriter,
-                lambda seized: self.pump.restart_in_flight(seized, held),
-                close_old,
-                self.serve,
-            )
-        except arming.ArmError as error:
-            raise ViewError(str(error)) from None
-        finally:
-            self.pump.serve_held(held)
-        self._now_installed(wanted)
+        await self._arm(processes, wanted, close_old)
 
-    def arm_stranger(self, pid: int, wanted: Traps) -> None:
+    async def arm_stranger(self, pid: int, wanted: Traps) -> dict[int, int]:
         """Put a filter on a process that has none of ours.
+
+        Returns:
+            Its children, and theirs, from before, with their start times: they have no filter.
 
         Raises:
             ViewError: it can't be taken, or has ended; it goes on as it was.
         """
-        wanted = union(self.installed, wanted)
-        if not any(wanted.values()):
-            return
-        try:
-            armed = arming.arm(
-                lambda: [pid],
-                compile_filter(wanted),
-                self.pump.answers.rewriter,
-                lambda seized: None,
-                lambda: None,
-                self.serve,
-            )
-        except arming.ArmError as error:
-            raise ViewError(str(error)) from None
-        if not armed:
-            raise ViewError(f"process {pid} has ended")
-        self._now_installed(wanted)
+        children: dict[int, int] = {}
+
+        def look() -> bool:
+            children.update({child: start_of(child) for child in descendants(pid)})
+            return False
+
+        if any(union(self.installed, wanted).values()):
+            if not await self._arm(lambda: [pid], wanted, look):
+                raise ViewError(f"process {pid} has ended")
+        else:
+            look()
+        return children
+
+    async def _arm(
+        self, processes: Callable[[], Iterable[int]], wanted: Traps, close_old: Callable[[], bool]
+    ) -> int:
+        """How many listeners there are by it."""
+        served = 0
+
+        def keep(fd: int) -> None:
+            nonlocal served
+            served += 1
+            self._now_installed(wanted)
+            self.serve(fd)
+
+        async with self._lock:
+            wanted = union(self.installed, wanted)
+            try:
+                await arming.arm(processes, compile_filter(wanted), self.pump, close_old, keep)
+            except arming.ArmError as error:
+                # A wider filter here and there harms nobody, but does not suffice.
+                self._everywhere = self._everywhere and not served
+                raise ViewError(str(error)) from None
+        return served
 
     def serve(self, fd: int) -> None:
         """Park a duplicate of a listener for a successor, and receive from it from now on."""

@@ -1,4 +1,4 @@
-"""A thread that is stopped for a moment with ptrace(2), to run system calls in it or change one.
+"""A thread that is stopped for a moment with ptrace(2), to look at it or change its call.
 
 PTRACE_SEIZE never sends it a signal and never shows: it is stopped by PTRACE_INTERRUPT, and a
 detach leaves it as it was, stopped by job control included. All requests must come from the thread
@@ -8,47 +8,52 @@ Kernel facts met here:
 
 * A thread that waits for our answer in a notification can't stop before it is answered: seize,
   interrupt, answer, and only then wait for the stop.
-* With signals blocked (PTRACE_SETSIGMASK) while a call is injected, no handler runs in between;
-  what arrives stays pending.
-* A single step would end in a forced SIGTRAP, which resets a handler of the tracee's where it is
-  blocked or ignored (kernel/signal.c:force_sig_info_to_task()); PTRACE_SYSCALL's stops are no
-  signals.
-* A thread that dies while we trace it is ours to wait for, before its parent sees it
-  (kernel/exit.c:wait_task_zombie()); but a child of our own is left to whoever reaps our children.
 * The interrupt's stop is reported before any signal is taken from the queue
   (kernel/signal.c:get_signal()), so the call to be restarted is always the one that we answered.
+  Only a signal that was taken between the two requests is reported itself.
+* Whether it has stopped is asked with PTRACE_GETSIGINFO, not waitid(2): a stop's status is seen
+  once, and may be seen by whoever else of us waits for children.
+* A dead thread stays a zombie until its tracer has waited for it, even if others wait for it: its
+  parent, or an execve(2) that waits for its fellow threads to end (fs/exec.c:de_thread()).
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from struct import pack
+from collections.abc import Callable
+from enum import Enum
+from struct import Struct
 from typing import Final
 
 from ..abi.arch import NATIVE, Arch
-from ..abi.sysno import SYSNO
-from ..errors import BadAddress, Vanished
-from . import memory, unsafe
+from ..abi.errno import ERESTARTNOINTR
+from ..keeper.processes import parent_of
+from . import signals, unsafe
+from .members import leader_of
 from .registers import Aarch64Registers, X86Registers, registers_of
 
 PTRACE_SEIZE: Final = 0x4206
 PTRACE_INTERRUPT: Final = 0x4207
 PTRACE_CONT: Final = 7
 PTRACE_DETACH: Final = 17
-PTRACE_SYSCALL: Final = 24
+PTRACE_GETSIGINFO: Final = 0x4202
 PTRACE_O_TRACESYSGOOD: Final = 1
-PTRACE_GETSIGMASK: Final = 0x420A
-PTRACE_SETSIGMASK: Final = 0x420B
+PTRACE_EVENT_STOP: Final = 128
+_SIGINFO: Final = Struct("=iii")  # si_signo, si_errno, si_code of siginfo_t, 128 bytes
+_CALL_STOP: Final = 5 | 0x80  # SIGTRAP and the mark that TRACESYSGOOD adds
 _WALL: Final = 0x4000_0000
-_EITHER: Final = os.WSTOPPED | os.WEXITED | os.WNOHANG | _WALL
-_SYSCALL_STOP: Final = signal.SIGTRAP | 0x80
 STOP_S: Final = 2.0
 """Seconds to wait for a stop. A thread in uninterruptible sleep does not reach one sooner."""
+
+
+class Stop(Enum):
+    """What kind of stop a thread is in."""
+
+    EVENT = "it was interrupted, or by job control"
+    SIGNAL = "a signal is about to be delivered"
+    CALL = "a system call begins or ends (PTRACE_SYSCALL)"
 
 
 class CannotStop(Exception):
@@ -56,7 +61,15 @@ class CannotStop(Exception):
 
 
 class Captive:
-    """One seized thread. Use as a context manager, or `release` it."""
+    """One seized thread. Use as a context manager, or `release` it.
+
+    Attributes:
+        stopped: it stands still now, for us.
+        stop: how, when it was looked at last.
+        signal: what is about to be delivered, 0 as a rule; it is when the thread is let go.
+        released: told its id when it is let go.
+        resend: signals that were swallowed while it ran for us; sent again when it is let go.
+    """
 
     def __init__(self, tid: int, arch: Arch = NATIVE) -> None:
         """Seize it and ask it to stop.
@@ -67,9 +80,10 @@ class Captive:
         """
         self.tid, self.arch = tid, arch
         self.stopped = False
-        self._stop = 0  # what stopped it: a signal, SYSCALL_STOP, or an event above eight bits
-        self._postponed = False  # a SIGSTOP came while a call was injected
-        self._gate_at = 0
+        self.stop = Stop.EVENT
+        self.signal = 0
+        self.resend: list[int] = []
+        self.released: Callable[[int], object] = lambda tid: None
         try:
             unsafe.ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD)
         except ProcessLookupError:
@@ -82,12 +96,12 @@ class Captive:
             self.release()
             raise
 
-    def wait(self, seconds: float = STOP_S) -> None:
-        """Wait until it has stopped.
+    def wait(self, seconds: float = STOP_S, meanwhile: Callable[[], object] | None = None) -> None:
+        """Wait until it has stopped. ``meanwhile`` is called again and again.
 
         Raises:
             ProcessLookupError: it died first.
-            CannotStop: it does not stop in time; it is let go.
+            CannotStop: it does not stop in time.
         """
         until = time.monotonic() + seconds
         nap = 0.0
@@ -96,123 +110,118 @@ class Captive:
                 raise CannotStop(f"thread {self.tid} did not stop within {seconds} s")
             time.sleep(nap)
             nap = min(nap + 0.00005, 0.002)
+            if meanwhile is not None:
+                meanwhile()
 
     def has_stopped(self) -> bool:
         """Has it stopped by now? Raises ProcessLookupError: it died first."""
+        if self.stands_still():
+            return True
+        self.bury()
+        return False
+
+    def stands_still(self) -> bool:
+        """Does it stand still at this moment? Not if it was killed, or another thread has its id
+        (execve(2)), whatever was seen before.
+        """
+        siginfo = bytearray(128)
         try:
-            found = os.waitid(os.P_PID, self.tid, _EITHER | os.WNOWAIT)
-            if found is None:
-                return False
-            if found.si_code != os.CLD_TRAPPED:
-                if not _is_our_child(self.tid):
-                    os.waitpid(self.tid, _WALL)
-                raise ProcessLookupError(self.tid)
-            os.waitpid(self.tid, _WALL)
-        except ChildProcessError:
-            raise ProcessLookupError(self.tid) from None
+            unsafe.ptrace_buffer(PTRACE_GETSIGINFO, self.tid, 0, siginfo)
+        except ProcessLookupError:
+            self.stopped = False
+            return False
         self.stopped = True
-        self._stop = found.si_status
+        try:
+            os.waitid(os.P_PID, self.tid, os.WSTOPPED | os.WNOHANG | _WALL)  # nobody's news
+        except ChildProcessError:
+            pass
+        number, _, code = _SIGINFO.unpack_from(siginfo)
+        self.signal = 0
+        if code >> 8 == PTRACE_EVENT_STOP:
+            self.stop = Stop.EVENT
+        elif code == _CALL_STOP:
+            self.stop = Stop.CALL
+        else:
+            self.stop, self.signal = Stop.SIGNAL, number
         return True
+
+    def resume(
+        self, request: int, signal: int = 0, meanwhile: Callable[[], object] | None = None
+    ) -> None:
+        """Let it run to its next stop. Raises as `wait`."""
+        unsafe.ptrace(request, self.tid, 0, signal)
+        self.stopped = False
+        self.wait(meanwhile=meanwhile)
+
+    def deliver(self) -> None:
+        """Have the signal delivered that it is stopped with. Raises as `wait`."""
+        while self.signal:
+            unsafe.ptrace(PTRACE_INTERRUPT, self.tid)
+            self.resume(PTRACE_CONT, self.signal)
+
+    def bury(self) -> None:
+        """If it has died let its death be known. Raises ProcessLookupError if so."""
+        options = os.WEXITED | os.WNOHANG | _WALL
+        try:
+            found = os.waitid(os.P_PID, self.tid, options | os.WNOWAIT)
+        except ChildProcessError:
+            self.stopped = False
+            raise ProcessLookupError(self.tid) from None
+        if found is None or found.si_code in (os.CLD_TRAPPED, os.CLD_STOPPED):
+            return
+        self.stopped = False
+        # Our own child's status is waited for elsewhere.
+        if parent_of(self.tid) != os.getpid() or leader_of(self.tid) != self.tid:
+            os.waitid(os.P_PID, self.tid, options)
+        raise ProcessLookupError(self.tid)
 
     def registers(self) -> X86Registers | Aarch64Registers:
         """As they are now."""
         return registers_of(self.tid, self.arch)
 
-    def syscall(self, name: str, *args: int) -> int:
-        """Run a system call in the thread; its result, negative for an errno.
+    def release(self, seconds: float = 0.2) -> bool:
+        """Let it go on as it was. A dead one is no error.
 
-        Args:
-            name: looked up for the captive's own architecture.
-            args: raw registers.
-
-        Raises:
-            ProcessLookupError: it died meanwhile.
-            CannotStop: the call did not end in time (something traps it, or it sleeps), or the
-                thread's memory has no system call instruction.
+        A detach needs a stop, and one that was asked for may come late: False, not within
+        ``seconds``. It stays seized, which it does not notice, until `collect_late` or somebody
+        who takes it from `late`.
         """
-        saved = self.registers()
-        mode = saved.mode
-        number = SYSNO[mode][name]
-        changed = registers_of(self.tid, mode)
-        changed.inject(number, (*args, *(0,) * (6 - len(args))), self._gate(mode, saved))
-        changed.store()
+        late.pop(self.tid, None)
         try:
-            self._run_to_call()  # its beginning
-            self._run_to_call()  # its end
-            result = registers_of(self.tid, mode).result
-        finally:
-            if self.stopped:
-                saved.store()
-        # Back to where signals are delivered, and calls restarted, on its way out.
-        unsafe.ptrace(PTRACE_INTERRUPT, self.tid)
-        self._resume(PTRACE_CONT)
-        return result
-
-    def _run_to_call(self) -> None:
-        while True:
-            self._resume(PTRACE_SYSCALL)
-            if self._stop == _SYSCALL_STOP:
-                return
-            if self._stop == signal.SIGSTOP:
-                self._postponed = True
-            elif self._stop < 0x100:
-                raise CannotStop(f"thread {self.tid} got signal {self._stop} in an injected call")
-
-    def _resume(self, request: int) -> None:
-        unsafe.ptrace(request, self.tid)
-        self.stopped = False
-        self.wait()
-
-    def _gate(self, mode: Arch, registers: X86Registers | Aarch64Registers) -> int:
-        """The address of a system call instruction: where it was stopped, or in its vDSO."""
-        if not self._gate_at:
-            code = _GATES[mode]
-            for before in (len(code), 0):
-                at = registers.instruction_pointer - before
-                if _bytes_at(self.tid, at, len(code)) == code:
-                    self._gate_at = at
-                    return at
-            self._gate_at = _search(self.tid, code)
-        return self._gate_at
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """No signal is delivered meanwhile but SIGKILL and SIGSTOP."""
-        mask = bytearray(8)
-        _sigmask(PTRACE_GETSIGMASK, self.tid, mask)
-        _sigmask(PTRACE_SETSIGMASK, self.tid, bytearray(pack("=Q", (1 << 64) - 1)))
-        try:
-            yield
-        finally:
-            if self.stopped:
-                _sigmask(PTRACE_SETSIGMASK, self.tid, mask)
-
-    def release(self) -> None:
-        """Let it go on as it was. A dead one is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            if self.stopped or self._stops_soon():
-                self._detach()
-
-    def _detach(self) -> None:
-        # Stopped by a signal, it is to have it.
-        back = self._stop if self._stop < _SYSCALL_STOP else 0
-        self.stopped = False
-        try:
-            unsafe.ptrace(PTRACE_DETACH, self.tid, 0, back)
-        except ProcessLookupError:
-            # Being killed. Until we have waited for its end nobody else can.
-            if self._stops_soon():
-                unsafe.ptrace(PTRACE_DETACH, self.tid)
-        if self._postponed:
-            os.kill(self.tid, signal.SIGSTOP)
-
-    def _stops_soon(self) -> bool:
-        """A detach needs a stop; one that was asked for may come late, and then `collect_late`."""
-        try:
-            self.wait(0.2)
+            self._detach(seconds)
         except CannotStop:
-            _late.append(self)
-        return self.stopped
+            late[self.tid] = self
+            return False
+        except ProcessLookupError:
+            pass
+        self.stopped = False
+        self.released(self.tid)
+        for number in self.resend:
+            try:
+                unsafe.tkill(self.tid, number)
+            except OSError:
+                pass  # it is gone
+        return True
+
+    def _detach(self, seconds: float) -> None:
+        while True:
+            if not self.stopped:
+                self.wait(seconds)
+            try:
+                self._keep_restarting()
+                unsafe.ptrace(PTRACE_DETACH, self.tid, 0, self.signal)
+                return
+            except ProcessLookupError:
+                # It is being killed. Until we have waited for its end nobody else can.
+                self.stopped = False
+
+    def _keep_restarting(self) -> None:
+        """Some calls say EINTR to any interruption (epoll_wait, semop; signal(7)). Ours is none."""
+        registers = self.registers()
+        broken_off = registers.in_call and registers.result == -errno.EINTR
+        if broken_off and not self.signal and not signals.deliverable(self.tid):
+            registers.set_result(-ERESTARTNOINTR)
+            registers.store()
 
     def __enter__(self) -> Captive:
         return self
@@ -221,70 +230,36 @@ class Captive:
         self.release()
 
 
-_late: list[Captive] = []
+late: Final[dict[int, Captive]] = {}
+"""By thread id: those that had not stopped when they should have been let go."""
 
 
 def collect_late() -> None:
-    """Let those go that had not stopped when they should have been let go. Call it now and then."""
-    for captive in _late[:]:
-        with contextlib.suppress(ProcessLookupError):
-            if not captive.has_stopped():
-                continue
-            captive._detach()
-        _late.remove(captive)
+    """Let those go that have stopped by now. Call it now and then."""
+    for captive in list(late.values()):
+        captive.release(0)
 
 
-# The instruction that enters the kernel: syscall, int 0x80, svc #0.
-_GATES: Final = {
-    Arch.X86_64: b"\x0f\x05",
-    Arch.I386: b"\xcd\x80",
-    Arch.AARCH64: b"\x01\x00\x00\xd4",
-}
-
-
-def _bytes_at(tid: int, address: int, length: int) -> bytes:
+def name_of(tid: int) -> str:
+    """A thread's name, for messages."""
     try:
-        return memory.read(tid, address, length)
-    except (BadAddress, Vanished):
-        return b""
-
-
-def _search(tid: int, code: bytes) -> int:
-    """Look for an instruction in executable memory, the vDSO first."""
-    with open(f"/proc/{tid}/maps", "rb") as maps:
-        lines = [line for line in maps.read().splitlines() if b" r-xp " in line]
-    for line in sorted(lines, key=lambda line: not line.endswith(b"[vdso]")):
-        low, _, high = line.split(b" ", 1)[0].partition(b"-")
-        for page in range(int(low, 16), int(high, 16), memory.PAGE):
-            found = _bytes_at(tid, page, memory.PAGE).find(code)
-            if found >= 0:
-                return page + found
-    raise CannotStop(f"thread {tid} has no system call instruction in its memory")
-
-
-def _is_our_child(tid: int) -> bool:
-    """Is it a process (no further thread) whose end is ours to collect, traced or not?"""
-    try:
-        with open(f"/proc/{tid}/status", "rb", 0) as file:
-            lines = file.read().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return b"Tgid:\t%d" % tid in lines and b"PPid:\t%d" % os.getpid() in lines
-
-
-def _sigmask(request: int, tid: int, mask: bytearray) -> None:
-    unsafe.ptrace_buffer(request, tid, len(mask), mask)
+        with open(f"/proc/{tid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "gone"
 
 
 def _why_not(tid: int, error: OSError) -> str:
     """Who holds a thread that can't be seized, in words."""
+    name = name_of(tid)
     try:
-        with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
-            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-        name, tracer = status["Name"], int(status["TracerPid"])
-        if tracer:
-            with open(f"/proc/{tracer}/comm", encoding="utf-8", errors="replace") as file:
-                return f"process {tracer} ({file.read().strip()}) traces thread {tid} ({name})"
-        return f"thread {tid} ({name}) may not be traced by us: {error.strerror or error}"
-    except OSError:
-        return f"thread {tid} may not be traced by us: {error}"
+        with open(f"/proc/{tid}/status", "rb", 0) as file:
+            lines = file.read().splitlines()
+        tracer = next(int(line.split()[1]) for line in lines if line.startswith(b"TracerPid"))
+    except (OSError, StopIteration):
+        tracer = 0
+    if tracer:
+        return f"process {tracer} ({name_of(tracer)}) traces thread {tid} ({name})"
+    if not os.access(f"/proc/{tid}/mem", os.R_OK):
+        return f"thread {tid} ({name}) is not ours to trace: another user's, or not dumpable"
+    return f"thread {tid} ({name}) may not be traced by us: {error.strerror or error}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
-from ..keeper.processes import descendants, descends, parent_of, state_of
+from ..keeper.processes import descendants, descends, lineage, parent_of, start_of, state_of
 
 FRESH_S: Final = 0.2
 """How long a thread's branch is remembered. A process never changes its branch, but its id may go
@@ -20,12 +21,15 @@ class Members:
             successor: the keeper.
         besides: below the ancestor and no member: the successor itself.
         strangers: processes that were attached, and those whose ancestor has ended before them.
+        left_out: children of strangers, with their start times, that were there when these were
+            attached, and are no members.
         adopted: process id to the branch root that it counts to, though not below it.
     """
 
     def __init__(self, ancestor: int, besides: int = 0) -> None:
         self.ancestor, self.besides = ancestor, besides
         self.strangers: set[int] = set()
+        self.left_out: dict[int, int] = {}
         self.adopted: dict[int, int] = {}
         self._branches: dict[int, tuple[int, float]] = {}
         self._last: list[int] = []
@@ -37,8 +41,16 @@ class Members:
             found = [p for p in found if p != self.besides] + descendants(self.besides)
         for pid in self.strangers:
             if self.alive(pid):
-                found += [pid, *descendants(pid)]
+                found += [pid, *(p for p in descendants(pid) if self._follows(p, pid))]
         return list(dict.fromkeys(found))
+
+    def _follows(self, pid: int, stranger: int) -> bool:
+        """Was this process, or the process of this thread, started by an attached one since?"""
+        while pid > 1 and pid != stranger:
+            if pid in self.left_out and self.left_out[pid] == start_of(pid):
+                return False
+            pid = parent_of(pid)
+        return pid == stranger
 
     def has(self, pid: int) -> bool:
         """Is this process, or the process of this thread, one of ours?"""
@@ -46,7 +58,7 @@ class Members:
             return False
         if self.ancestor and descends(pid, self.ancestor):
             return True
-        return any(descends(pid, stranger) for stranger in self.strangers)
+        return any(self._follows(pid, stranger) for stranger in self.strangers)
 
     def alive(self, pid: int) -> bool:
         """Does it run, in any state but dead?"""
@@ -55,29 +67,45 @@ class Members:
     def nobody_left(self) -> bool:
         """Has everybody ended who is not the supervisor's own child?"""
         self.strangers = {pid for pid in self.strangers if self.alive(pid)}
+        self.left_out = {pid: at for pid, at in self.left_out.items() if start_of(pid) == at}
         if self.strangers:
             return False
         return not self.besides or not any(self.alive(pid) for pid in self.processes())
 
-    def branch_root(self, tid: int, roots: set[int]) -> int:
-        """The nearest of ``roots`` at or above a thread; 0: none, it is of the first view."""
+    def branch_root(self, tid: int, roots: Mapping[int, int]) -> int:
+        """The root of the branch that a thread is in; 0: none, it is of the first view.
+
+        Args:
+            roots: each branch root to itself, and each root's keeper to the root. A keeper is not
+                of the branch, but all below it are.
+        """
         known = self._branches.get(tid)
         now = time.monotonic()
         if known is not None and known[1] > now:
             return known[0]
-        pid, found = tid, 0
-        while pid > 1 and pid != self.ancestor:
-            if pid in roots:
-                found = pid
+        found = 0
+        for pid in lineage(tid):
+            if pid == self.ancestor:
+                break
+            root = roots.get(pid, 0)
+            if root == pid or (root and pid != tid):
+                found = root
                 break
             if pid in self.adopted:
                 found = self.adopted[pid]
                 break
-            pid = parent_of(pid)
         if len(self._branches) > 4096:
             self._branches.clear()
         self._branches[tid] = (found, now + FRESH_S)
         return found
+
+    def adopted_by(self, root: int) -> list[int]:
+        """Processes that count to a branch though not below its root."""
+        return [pid for pid, to in self.adopted.items() if to == root]
+
+    def any_below(self, pid: int) -> bool:
+        """Has a process any descendant that has not ended?"""
+        return any(map(self.alive, descendants(pid)))
 
     def forget_branches(self) -> None:
         """Views came or went."""

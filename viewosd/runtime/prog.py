@@ -59,6 +59,8 @@ class Prog:
             if pid == 0:
                 self.childless = False
                 break
+            if os.WIFSTOPPED(status) and state_of(pid) == "t":
+                continue  # by ptrace: a re-arm of ours, nobody's news
             if pid == self.pid:
                 self._changed(status)
             elif not (os.WIFSTOPPED(status) or os.WIFCONTINUED(status)):

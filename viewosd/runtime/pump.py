@@ -18,7 +18,7 @@ a service; an exception of ours ends the supervisor, and the journal hands its c
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from errno import EINTR, ENOENT
 from fcntl import ioctl
 from time import perf_counter_ns
@@ -52,9 +52,6 @@ _ARCH: Final = {int(arch): arch for arch in Arch}
 _NATIVE, _I386, _SOCKETCALL = int(NATIVE), int(Arch.I386), 102
 _2_63: Final = 1 << 63
 
-Held = dict[int, tuple[Listener, int, int]]
-"""Thread id to (listener, slot, cookie) of a call that was received and is kept back."""
-
 
 class Pump:
     """All the listeners of one supervisor.
@@ -63,6 +60,7 @@ class Pump:
         routes: who answers what, while there is one view.
         route_for: thread id to routes, while there is more than one view.
         answers, waiting: what becomes of a call after it was received.
+        seized: threads whose calls are restarted: they have a stop pending.
         on_gone: told when a listener's last task has ended.
     """
 
@@ -72,7 +70,9 @@ class Pump:
         self.route_for: Callable[[int], Routes] | None = None
         self.answers = Answers()
         self.waiting = Waiting(self.answers, journal, self._release)
+        self.answers.rewriter.let_pass = self.let_pass
         self.listeners: dict[int, Listener] = {}
+        self.seized: set[int] = set()
         self.on_gone: Callable[[Listener], None] = lambda listener: None
         self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
@@ -194,6 +194,7 @@ class Pump:
                         if self._turn is not None:
                             return  # somebody received while our hook waited
                         self._turn = me
+                        break  # a re-arm may have changed what these numbers are
                 elif events & _HANGUP:
                     # POLLHUP, and nothing else, is the end: no task is left under this filter.
                     self.drop(listener)
@@ -268,6 +269,7 @@ class Pump:
         return (
             len(self.listeners) == 1
             and not self.waiting.calls
+            and not self.seized
             and self.answers.observer is None
             and not self.answers.rewriter.expected
         )
@@ -299,6 +301,9 @@ class Pump:
         """The long way of a received call: it is answered, or its hook must be waited for."""
         cookie, tid, _, nr, arch = notif[:5]
         args = notif[6:]
+        if tid in self.seized:
+            self._restart(listener, cookie)
+            return None
         expected = self.answers.rewriter.expected
         if tid in expected and self.answers.rewriter.is_expected(tid, nr, args):
             self._go_on(listener, cookie)
@@ -350,36 +355,44 @@ class Pump:
 
     # -- what a re-arm, or a successor, finds in flight
 
-    def restart_in_flight(self, seized: Container[int], held: Held) -> None:
-        """Answer every call that waits for us with −ERESTARTNOINTR.
+    def seize(self, tid: int) -> None:
+        """Restart every call of a thread that has a stop pending, until it is `free`.
 
-        Only threads in ``seized`` have a stop pending that swallows it; a program must never see
-        it. Calls of others go to ``held``, until they are seized or `serve_held`.
+        The stop swallows −ERESTARTNOINTR; a thread without one would see it.
         """
-        self.journal.beat()  # the loop does not turn meanwhile, and is no worse for it
+        self.seized.add(tid)
+        for live in self.waiting.give_up({tid}):
+            self._restart(live.listener, live.cookie)
+            self._release(live.slot)
+
+    def free(self, tid: int) -> None:
+        """Answer a thread as ever."""
+        self.seized.discard(tid)
+
+    def _restart(self, listener: Listener, cookie: int) -> None:
+        try:
+            listener.fail(cookie, ERESTARTNOINTR)
+        except Vanished:
+            pass
+
+    def let_pass(self, tid: int) -> None:
+        """Continue the call that a captive makes for us, should a hook trap it.
+
+        Nothing else is answered here: calls of others that come up are kept for later.
+        """
         for listener in list(self.listeners.values()):
             while self._slot and listener.readable():
-                if self._slot_key != listener.key:
+                self._prepare(listener)
+                if not listener.receive(self._window):
+                    continue
+                cookie, who = NOTIF(self._window)[:2]
+                if who == tid:
+                    self._go_on(listener, cookie)
                     self._prepare(listener)
-                if listener.receive(self._window):
-                    cookie, tid = NOTIF(self._window)[:2]
-                    held[tid] = (listener, self._slot, cookie)
+                else:
+                    slot = self._slot
                     self._take_slot()
-        for live in self.waiting.give_up(seized):
-            held[live.tid] = (live.listener, live.slot, live.cookie)
-        for tid in [tid for tid in held if tid in seized]:
-            listener, slot, cookie = held.pop(tid)
-            try:
-                listener.fail(cookie, ERESTARTNOINTR)
-            except Vanished:
-                pass
-            self._release(slot)
-
-    def serve_held(self, held: Held) -> None:
-        """Answer what was held back after all, in the ordinary way."""
-        for listener, slot, _ in held.values():
-            self.adopt(slot, listener, begun=False, attempts=0)
-        held.clear()
+                    self.adopt(slot, listener, begun=False, attempts=0)
 
     def adopt(self, slot: int, listener: Listener, begun: bool, attempts: int) -> None:
         """Answer a call that was received earlier, by us or by a supervisor that died with it."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 
 from ..abi.arch import Arch
@@ -27,6 +27,7 @@ from ..syscalls.base import Syscall
 from ..syscalls.numbers import number_of
 from . import memory, unsafe
 from .captive import CannotStop, Captive
+from .injection import Injection
 from .live import Live
 
 REGION: Final = 0x4000  # bytes for the strings of rewritten calls, unless one needs more
@@ -46,9 +47,14 @@ class _Region:
 
 
 class Rewriter:
-    """Rewrites calls, and knows those that will come back."""
+    """Rewrites calls, and knows those that will come back.
+
+    Attributes:
+        let_pass: continues a call that a captive makes for us, should a hook trap it.
+    """
 
     def __init__(self) -> None:
+        self.let_pass: Callable[[int], None] = lambda tid: None
         self.expected: dict[int, tuple[int, tuple[int, ...], float]] = {}
         """Thread id to the (number, registers) that a rewritten call will be notified with."""
         self._regions: OrderedDict[int, list[_Region]] = OrderedDict()
@@ -163,7 +169,8 @@ class Rewriter:
             if region.room >= size and (region.user == captive.tid or not _uses(region, owner)):
                 break
         else:
-            regions.append(region := _map(captive, max(REGION, size + _HEAD + 0xFFF & ~0xFFF)))
+            length = max(REGION, size + _HEAD + 0xFFF & ~0xFFF)
+            regions.append(region := _map(captive, length, self.let_pass))
         while len(self._regions) > PROCESSES:
             self._regions.popitem(last=False)
         region.user = captive.tid
@@ -174,13 +181,13 @@ class Rewriter:
         return region.address + _HEAD + at
 
 
-def _map(captive: Captive, length: int) -> _Region:
+def _map(captive: Captive, length: int, let_pass: Callable[[int], None]) -> _Region:
     mode = captive.registers().mode
     flags = _MAP_PRIVATE_ANONYMOUS
     if captive.arch is Arch.I386 and mode is not Arch.I386:
         flags |= _MAP_32BIT  # int 0x80 in a 64-bit program: its call has 32-bit pointers
-    with captive.undisturbed():
-        address = captive.syscall(_MMAP[mode], 0, length, _PROT_READ_WRITE, flags, (1 << 64) - 1, 0)
+    with Injection(captive, let_pass) as inside:
+        address = inside.syscall(_MMAP[mode], 0, length, _PROT_READ_WRITE, flags, (1 << 64) - 1, 0)
     if -4096 < address < 0:
         raise OSError(-address, os.strerror(-address))
     if mode is Arch.I386:

@@ -264,7 +264,10 @@ class Supervisor:
         loaded = Loaded(service, text, permanent)
         try:
             if not self.armory.suffices(wanted) and self.members.processes():
-                self.armory.rearm(self.members.processes, wanted)
+                try:
+                    await self.armory.rearm(self.members.processes, wanted)
+                finally:
+                    self.children.reap()  # while they were ours, PROG's own stops went unseen
             view.insert(loaded)
         except Exception:
             await self._drop_services(view, [loaded])
@@ -337,7 +340,7 @@ class Supervisor:
         """
         if reason := attach.refusal(pid, self.members):
             raise ViewError(reason)
-        self.armory.arm_stranger(pid, self.wanted())
+        self.members.left_out |= await self.armory.arm_stranger(pid, self.wanted())
         self.members.strangers.add(pid)
         if view.root:
             self.members.adopted[pid] = view.root

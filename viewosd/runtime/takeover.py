@@ -50,6 +50,7 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
         ],
         "next_view": supervisor.next_view,
         "strangers": sorted(supervisor.members.strangers),
+        "left_out": list(supervisor.members.left_out.items()),
         "adopted": list(supervisor.members.adopted.items()),
         "installed": to_text(supervisor.armory.installed),
     }
@@ -63,6 +64,7 @@ async def take_over(supervisor: Supervisor) -> None:
     supervisor.members = Members(os.getppid(), besides=os.getpid())
     supervisor.prog.everybody = supervisor.members.everybody
     supervisor.members.strangers |= set(known.get("strangers", ()))
+    supervisor.members.left_out |= dict(known.get("left_out", ()))
     supervisor.members.adopted |= dict(known.get("adopted", ()))
     services = [await _again(supervisor, *one) for one in known.get("services", ())]
     for saved in known.get("views", ()):

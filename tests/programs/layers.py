@@ -1,0 +1,89 @@
+"""Services that trap something each, so that loading one more re-arms the view.
+
+``layers.py:Parent``: getppid(2) returns 4242. ``layers.py:L0`` to ``L79``: personality(1000 + n)
+returns n. ``layers.py:Late``: getsid(2) returns 777 after a while. ``layers.py:Never``: getpgid(2)
+returns 7 once a file named ``open`` is beside us, and till then its hook waits.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from viewosd import Return, Service, Tracee, Verdict, hook
+from viewosd.syscalls import Exec, getpgid, getppid, getsid, mmap, openat, personality, prctl
+
+
+class Parent(Service):
+    """getppid(2) returns 4242."""
+
+    name = "parent"
+
+    @hook(getppid)
+    def answer(self, call: getppid, tracee: Tracee) -> Return:
+        return Return(4242)
+
+
+class Late(Service):
+    """getsid(2) returns 777, a little later."""
+
+    name = "late"
+
+    @hook(getsid)
+    async def answer(self, call: getsid, tracee: Tracee) -> Return:
+        await trio.sleep(0.02)
+        return Return(777)
+
+
+class Never(Service):
+    """getpgid(2) returns 7 when the file is there."""
+
+    name = "never"
+
+    @hook(getpgid)
+    async def answer(self, call: getpgid, tracee: Tracee) -> Return:
+        path = Path(os.environ["GATE"])
+        while not path.exists():
+            await trio.sleep(0.005)
+        return Return(7)
+
+
+class Programs(Service):
+    """execve(2) is looked at, after a turn of the loop, and goes on."""
+
+    name = "programs"
+
+    @hook(Exec)
+    async def look(self, call: Exec, tracee: Tracee) -> None:
+        await trio.sleep(0)
+
+
+class Files(Service):
+    """openat(2), mmap(2) and prctl(2) are looked at and go on."""
+
+    name = "files"
+
+    @hook(openat)
+    def look(self, call: openat, tracee: Tracee) -> None:
+        return None
+
+    @hook(mmap)
+    def map(self, call: mmap, tracee: Tracee) -> None:
+        return None
+
+    @hook(prctl)
+    def control(self, call: prctl, tracee: Tracee) -> None:
+        return None
+
+
+def _layer(number: int) -> type[Service]:
+    def answer(self: Service, call: personality, tracee: Tracee) -> Verdict:
+        return Return(number)
+
+    body = {"name": f"l{number}", "answer": hook(personality, personality=1000 + number)(answer)}
+    return type(f"L{number}", (Service,), {"__module__": __name__} | body)
+
+
+globals().update({f"L{n}": _layer(n) for n in range(80)})
