@@ -14,7 +14,7 @@ S = TypeVar("S", bound=Struct)
 
 AT_FDCWD = -100
 ARGS_MAX = 0x60_0000
-"""Bytes of arguments and environment that execve(2) takes at most: fs/exec.c:bprm_stack_limits()."""
+"""Bytes of arguments and environment that execve(2) takes at most (fs/exec.c, _STK_LIM)."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ class Tracee(Protocol):
     def open(
         self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
     ) -> int:
-        """openat2(2) as the tracee would: its root, its working directory, its ``dirfd``.
+        """openat(2) as the tracee would: its root, working directory, ``dirfd``, umask.
 
-        Magic links are not followed, except that ``/proc/self`` and ``/proc/thread-self`` mean
-        the tracee. The rights are the supervisor's, which are the view owner's; as root they are
-        not the tracee's own.
+        ``resolve`` is openat2(2)'s. Magic links are not followed (ELOOP), except that
+        ``/proc/self`` and ``/proc/thread-self`` mean the tracee. The rights are the supervisor's,
+        which are the view owner's; as root they are not the tracee's own.
 
         Returns:
             A descriptor of ours, close-on-exec.

@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from ..abi.arch import Arch
-from ..abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
+from ..abi.fcntl import RESOLVE_BENEATH, RESOLVE_IN_ROOT
 from ..abi.layout import Struct
 from ..errors import BadAddress, Vanished
 from ..syscalls.kinds import In, InOut, Out
 from ..tracee import ARGS_MAX, AT_FDCWD, Credentials
 from . import memory, unsafe
 from .listener import Listener
+from .resolve import Walk
 
 S = TypeVar("S", bound=Struct)
 PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
-_OUR_MOUNTS = "/proc/self/ns/mnt"
-_TRIES = 16
+VALID_OPEN_FLAGS = 0o37777703  # include/linux/fcntl.h; open(2) ignores others
 MAX_ARG_STRLEN = 0x2_0000  # include/uapi/linux/binfmts.h
 
 
@@ -100,25 +100,39 @@ class ThreadTracee:
     def open(
         self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
     ) -> int:
-        base, inside, scope = self._start(dirfd, path)
+        if flags & os.O_PATH:
+            flags &= os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            creates = False
+        else:
+            # No controlling terminal of ours comes of it.
+            flags = flags & VALID_OPEN_FLAGS | os.O_NOCTTY
+            creates = bool(flags & (os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY))
+        root = self._opened("root")
         try:
-            self.check()
-            # No controlling terminal of ours comes of it, and nothing of ours is passed on.
-            flags |= os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY)
-            resolve |= scope | RESOLVE_NO_MAGICLINKS
-            for _ in range(_TRIES if scope else 0):
-                try:
-                    return unsafe.openat2(base, inside or b".", flags, mode, resolve)
-                except BlockingIOError:  # EAGAIN: a rename while ".." was resolved inside a root
-                    continue
-            return unsafe.openat2(base, inside or b".", flags, mode, resolve)
+            start = root
+            if not path.startswith(b"/") or resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
+                start = self._opened("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
+            walk = Walk(root, start, self.pid, self.tid, resolve)
+            # Of our whole process; there is one thread, and it does not wait meanwhile.
+            ours = os.umask(self.umask) if creates else 0
+            try:
+                self.check()
+                return walk.open(path, flags | os.O_CLOEXEC, mode & 0o7777 if creates else 0)
+            finally:
+                if creates:
+                    os.umask(ours)
+                if start != root:
+                    os.close(start)
         finally:
-            os.close(base)
+            os.close(root)
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
         if path.startswith(b"/"):
             return path
-        return self._directory(dirfd).rstrip(b"/") + b"/" + path
+        directory, root = self._directory(dirfd), self._link("root")
+        if root != b"/" and (directory == root or directory.startswith(root + b"/")):
+            directory = directory[len(root) :]
+        return directory.rstrip(b"/") + b"/" + path
 
     @property
     def cwd(self) -> bytes:
@@ -169,44 +183,6 @@ class ThreadTracee:
 
     def _directory(self, dirfd: int) -> bytes:
         return self._link("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
-
-    def _start(self, dirfd: int, path: bytes) -> tuple[int, bytes, int]:
-        """Where to resolve from, the path from there, and RESOLVE_IN_ROOT if that is a root."""
-        own = (
-            {
-                b"/proc/self": b"%d" % self.pid,
-                b"/proc/thread-self": b"%d/task/%d" % (self.pid, self.tid),
-            }
-            if path.startswith(b"/proc/")
-            else {}
-        )
-        for alias, means in own.items():
-            if path == alias or path.startswith(alias + b"/"):
-                path = b"/proc/" + means + path[len(alias) :]
-        if path.startswith(b"/"):
-            return self._opened("root"), path, RESOLVE_IN_ROOT
-        start = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
-        if self._has_our_root():
-            # From the directory itself: its name may be gone, too long, or lead through others
-            # that the tracee may not enter.
-            return self._opened(start), path, 0
-        directory = self._link(start)
-        root = self._link("root")
-        if root != b"/" and (directory == root or directory.startswith(root + b"/")):
-            directory = directory[len(root) :] or b"/"
-        elif directory.startswith(b"(unreachable)") or directory.endswith(b" (deleted)"):
-            # No name leads there: resolve from the directory itself; ".." can't leave it.
-            return self._opened(start), path, RESOLVE_IN_ROOT
-        # IN_ROOT makes the base the root, and ".." may go above the directory: so by its name.
-        return self._opened("root"), directory.rstrip(b"/") + b"/" + path, RESOLVE_IN_ROOT
-
-    def _has_our_root(self) -> bool:
-        """The same root directory in the same mount namespace: absolute links mean the same."""
-        try:
-            same = os.path.samestat(os.stat(f"/proc/{self.tid}/root"), os.stat("/"))
-            return same and os.readlink(f"/proc/{self.tid}/ns/mnt") == os.readlink(_OUR_MOUNTS)
-        except FileNotFoundError:
-            raise Vanished from None
 
     def _opened(self, name: str) -> int:
         try:

@@ -1,0 +1,429 @@
+"""What a hook can learn of its tracee, and do for it: descriptors, paths, identity."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.rig import libc, rig, serve, syscall
+from viewosd.abi.fcntl import RESOLVE_BENEATH
+from viewosd.runtime import unsafe
+from viewosd.syscalls.process import getpgid
+from viewosd.tracee import AT_FDCWD
+from viewosd.verdict import Return
+
+CLONE_FILES = 0x400
+OUR_COMMAND = Path("/proc/self/comm").read_bytes().strip()
+
+
+async def ask(prepare: Callable[[], Any], look: Callable[[Any, int], Any]) -> Any:
+    """What ``look(tracee, n)`` finds when the tracee calls getpgid(n), n what prepare() returned;
+    an OSError as its name."""
+    found: list[Any] = []
+
+    def answer(call: Any, tracee: Any) -> Return:
+        try:
+            found.append(look(tracee, int(call.pid)))
+        except OSError as error:
+            found.append(errno.errorcode[error.errno or 0])
+        return Return(0)
+
+    def closure() -> None:
+        syscall("getpgid", prepare() or 0)
+
+    async with rig(serve(getpgid, answer)) as view:
+        await view.ask(closure)
+    return found[0]
+
+
+def in_thread(function: Callable[[], Any]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+# -- identity
+
+
+async def test_ids_are_the_tracees() -> None:
+    def prepare() -> None:
+        os.umask(0o027)
+
+    def look(t: Any, n: int) -> Any:
+        return t.pid == t.tid, t.umask, t.command
+
+    assert await ask(prepare, look) == (True, 0o027, OUR_COMMAND)
+
+
+async def test_a_thread_belongs_to_its_process() -> None:
+    found: list[tuple[int, int]] = []
+
+    def answer(call: Any, tracee: Any) -> Return:
+        found.append((tracee.pid, tracee.tid))
+        return Return(0)
+
+    async with rig(serve(getpgid, answer)) as view:
+        tracee = view.call(lambda: in_thread(lambda: syscall("getpgid", 0)))
+        await tracee.result()
+        assert found[0][0] == tracee.pid != found[0][1]
+
+
+@pytest.mark.root
+async def test_credentials_are_those_of_the_thread() -> None:
+    def prepare() -> None:
+        os.setgroups([7, 9])
+        os.setresgid(11, 12, 13)
+        libc.setfsuid(5)
+        syscall("setresuid", 21, 22, 23)
+
+    def look(t: Any, n: int) -> Any:
+        c = t.credentials
+        ids = (c.uid, c.euid, c.suid, c.fsuid, c.gid, c.egid, c.sgid, c.fsgid, c.groups)
+        return (*ids, c.cap_eff)
+
+    assert await ask(prepare, look) == (21, 22, 23, 22, 11, 12, 13, 12, (7, 9), 0)
+
+
+# -- descriptors
+
+
+async def test_a_descriptor_of_the_tracee_is_duplicated_and_closed_again() -> None:
+    ours: list[int] = []
+
+    def prepare() -> int:
+        reader, writer = os.pipe()
+        os.write(writer, b"from inside")
+        return reader
+
+    def look(t: Any, n: int) -> Any:
+        with t.fd(n) as fd:
+            ours.append(fd)
+            return os.read(fd, 100), os.get_inheritable(fd)
+
+    assert await ask(prepare, look) == (b"from inside", False)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(ours[0])
+
+
+@pytest.mark.parametrize("number", [999, -1, 1 << 30])
+async def test_a_descriptor_that_is_not_open_is_ebadf(number: int) -> None:
+    def look(t: Any, n: int) -> Any:
+        with t.fd(number) as fd:
+            return fd
+
+    assert await ask(lambda: None, look) == "EBADF"
+
+
+async def test_a_thread_with_a_table_of_its_own_is_asked_for_its_own() -> None:
+    """T19: the number means another file, or none, in the leader's table."""
+    found: list[Any] = []
+
+    def answer(call: Any, tracee: Any) -> Return:
+        try:
+            with tracee.fd(int(call.pid)) as fd:
+                found.append(os.read(fd, 10))
+        except OSError as error:
+            found.append(error.errno)
+        return Return(0)
+
+    def closure() -> None:
+        def thread() -> None:
+            assert libc.unshare(CLONE_FILES) == 0
+            reader, writer = os.pipe()
+            os.write(writer, b"thread")
+            syscall("getpgid", reader)
+            main.append(reader)
+            os.write(writer, b"more")
+            go.set()
+            done.wait()
+
+        main: list[int] = []
+        go, done = threading.Event(), threading.Event()
+        running = threading.Thread(target=thread)
+        running.start()
+        go.wait()
+        syscall("getpgid", main[0])
+        done.set()
+        running.join()
+
+    async with rig(serve(getpgid, answer)) as view:
+        await view.ask(closure)
+    assert found == [b"thread", errno.EBADF]
+
+
+async def test_a_full_table_of_ours_does_not_look_like_a_dead_tracee(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.EMFILE, "full")
+
+    monkeypatch.setattr(unsafe, "pidfd_open", full)
+
+    def look(t: Any, n: int) -> Any:
+        with t.fd(0) as fd:
+            return fd
+
+    assert await ask(lambda: None, look) == "EMFILE"
+
+
+# -- paths
+
+
+def where(t: Any, dirfd: int, path: bytes, flags: int = os.O_PATH, **how: Any) -> bytes:
+    """Where an open on behalf ends, by its name in our root."""
+    fd = t.open(dirfd, path, flags, **how)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}".encode())
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A jail with symbolic links, and a file of the same name outside."""
+    jail = tmp_path / "jail"
+    (jail / "etc").mkdir(parents=True)
+    (jail / "sub" / "deep").mkdir(parents=True)
+    (jail / "etc" / "file").write_text("inside")
+    (jail / "absolute").symlink_to("/etc/file")
+    (jail / "up").symlink_to("../../../../../etc/file")
+    (jail / "sub" / "relative").symlink_to("../etc/file")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "file").write_text("outside")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "ends"),
+    [
+        (b"/jail/etc/file", "jail/etc/file"),
+        (b"jail/etc/file", "jail/etc/file"),
+        (b"./jail/../etc/file", "etc/file"),
+        (b"jail/sub/relative", "jail/etc/file"),
+        (b"jail", "jail"),
+        (b"", "ENOENT"),
+        (b"nothing", "ENOENT"),
+        (b"etc/file/", "ENOTDIR"),
+        (b"etc/file/..", "ENOTDIR"),
+    ],
+)
+async def test_open_starts_at_the_tracees_cwd(tree: Path, path: bytes, ends: str) -> None:
+    if path.startswith(b"/"):
+        path = bytes(tree) + path
+    found = await ask(lambda: os.chdir(tree), lambda t, n: where(t, AT_FDCWD, path))
+    assert found in (ends, bytes(tree / ends))
+
+
+async def test_open_starts_at_the_tracees_descriptor(tree: Path) -> None:
+    def prepare() -> int:
+        return os.open(tree / "jail" / "sub", os.O_RDONLY)
+
+    for path, ends in ((b"../etc/file", "jail/etc/file"), (b"../../etc/file", "etc/file")):
+        found = await ask(prepare, lambda t, n, path=path: where(t, n, path))
+        assert found == bytes(tree / ends)
+    absolute = bytes(tree / "etc" / "file")
+    assert await ask(lambda: None, lambda t, n: where(t, 999, absolute)) == absolute
+    assert await ask(lambda: None, lambda t, n: where(t, 999, b"x")) == "EBADF"
+    assert await ask(lambda: os.pipe()[0], lambda t, n: where(t, n, b"x")) == "ENOTDIR"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("path", "ends"),
+    [
+        (b"/etc/file", "etc/file"),
+        (b"/absolute", "etc/file"),
+        (b"/up", "etc/file"),
+        (b"/../../etc/file", "etc/file"),
+        (b"relative", "etc/file"),
+        (b"../etc/file", "etc/file"),
+        (b"../../../../etc/file", "etc/file"),
+        (b"..", ""),
+        (b".", "sub"),
+        (b"/", ""),
+    ],
+)
+async def test_open_stays_in_the_tracees_root(tree: Path, path: bytes, ends: str) -> None:
+    jail = tree / "jail"
+
+    def prepare() -> None:
+        os.chroot(jail)
+        os.chdir("/sub")
+
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, path)) == bytes(jail / ends)
+
+
+@pytest.mark.root
+async def test_paths_are_told_as_the_tracee_sees_them(tree: Path) -> None:
+    def prepare() -> int:
+        fd = os.open(tree / "jail" / "etc", os.O_RDONLY)
+        os.chroot(tree / "jail")
+        os.chdir("/sub")
+        return fd
+
+    def look(t: Any, n: int) -> Any:
+        return (
+            t.path_of(AT_FDCWD, b"x"),
+            t.path_of(AT_FDCWD, b"../y"),
+            t.path_of(n, b"file"),
+            t.path_of(n, b"/abs"),
+            t.cwd,
+        )
+
+    assert await ask(prepare, look) == (
+        b"/sub/x",
+        b"/sub/../y",
+        b"/etc/file",
+        b"/abs",
+        bytes(tree / "jail" / "sub"),
+    )
+
+
+async def test_open_in_a_deleted_cwd(tmp_path: Path) -> None:
+    def prepare() -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, b"x")) == "ENOENT"
+    here = bytes(tmp_path / "gone") + b" (deleted)"
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, b".")) == here
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, b"..")) == bytes(tmp_path)
+
+
+async def test_open_in_a_directory_whose_name_says_deleted(tmp_path: Path) -> None:
+    odd = tmp_path / "odd (deleted)"
+    odd.mkdir()
+    (odd / "file").touch()
+
+    def prepare() -> None:
+        os.chdir(odd)
+
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, b"file")) == bytes(odd / "file")
+    assert await ask(prepare, lambda t, n: where(t, AT_FDCWD, b"..")) == bytes(tmp_path)
+
+
+async def test_open_in_a_directory_that_was_renamed(tmp_path: Path) -> None:
+    def prepare() -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "file").touch()
+        os.chdir(tmp_path / "a")
+        (tmp_path / "a").rename(tmp_path / "b")
+
+    found = await ask(prepare, lambda t, n: where(t, AT_FDCWD, b"file"))
+    assert found == bytes(tmp_path / "b" / "file")
+
+
+async def test_proc_self_is_the_tracee() -> None:
+    def look(t: Any, n: int) -> Any:
+        out = []
+        for path in (b"/proc/self/status", b"/proc/thread-self/status", b"/proc/self/../self/stat"):
+            fd = t.open(AT_FDCWD, path)
+            out.append(str(t.pid).encode() in os.read(fd, 1000))
+            os.close(fd)
+        return out
+
+    assert await ask(lambda: None, look) == [True, True, True]
+
+
+async def test_proc_self_behind_a_link_is_the_tracee_too(tmp_path: Path) -> None:
+    """/etc/mtab, /dev/fd, /dev/stdin are such links."""
+    (tmp_path / "link").symlink_to("/proc/self/stat")
+    (tmp_path / "dir").symlink_to("/proc/self")
+
+    def look(t: Any, n: int) -> Any:
+        out = []
+        for start, path in (
+            (AT_FDCWD, bytes(tmp_path / "link")),
+            (AT_FDCWD, bytes(tmp_path / "dir" / "stat")),
+            (n, b"self/stat"),
+            (n, b"./self/stat"),
+        ):
+            fd = t.open(start, path)
+            out.append(os.read(fd, 1000).split()[0] == b"%d" % t.pid)
+            os.close(fd)
+        return out
+
+    assert await ask(lambda: os.open("/proc", os.O_RDONLY), look) == [True] * 4
+
+
+@pytest.mark.parametrize("path", [b"/proc/self/fd/0", b"/proc/self/exe", b"/proc/self/root/etc"])
+async def test_magic_links_are_not_followed(path: bytes) -> None:
+    assert await ask(lambda: None, lambda t, n: where(t, AT_FDCWD, path)) == "ELOOP"
+
+
+async def test_what_is_created_has_the_tracees_mask_and_is_close_on_exec(tmp_path: Path) -> None:
+    def look(t: Any, n: int) -> Any:
+        before = os.umask(0o022)
+        try:
+            fd = t.open(AT_FDCWD, b"new", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o666)
+            assert os.umask(0o022) == 0o022
+        finally:
+            os.umask(before)
+        try:
+            return os.get_inheritable(fd), oct(os.fstat(fd).st_mode & 0o777)
+        finally:
+            os.close(fd)
+
+    def prepare() -> None:
+        os.chdir(tmp_path)
+        os.umask(0o027)
+
+    assert await ask(prepare, look) == (False, "0o640")
+
+
+@pytest.mark.parametrize("flags", [os.O_PATH, os.O_RDONLY, os.O_PATH | os.O_NOFOLLOW])
+async def test_open_takes_what_open_takes(tmp_path: Path, flags: int) -> None:
+    """openat2 refuses flags and modes that mean nothing; open(2) lets them pass."""
+    (tmp_path / "file").touch()
+    path = bytes(tmp_path / "file")
+    assert await ask(lambda: None, lambda t, n: where(t, AT_FDCWD, path, flags, mode=0o777)) == path
+
+
+async def test_a_link_itself_can_be_opened(tree: Path) -> None:
+    path = bytes(tree / "jail" / "absolute")
+    found = await ask(
+        lambda: None, lambda t, n: where(t, AT_FDCWD, path, os.O_PATH | os.O_NOFOLLOW)
+    )
+    assert found == path
+
+
+async def test_links_that_lead_to_each_other_are_eloop(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").symlink_to("c/c")
+    for name in (b"a", b"b/x", b"c"):
+        path = bytes(tmp_path) + b"/" + name
+        assert await ask(lambda: None, lambda t, n, p=path: where(t, AT_FDCWD, p)) == "ELOOP"
+
+
+@pytest.mark.parametrize("path", [b"/etc/hostname", b"../x", b"out", b"out/x", b"sub/../../x"])
+async def test_an_open_that_must_stay_beneath_a_directory_stays_there(
+    tmp_path: Path, path: bytes
+) -> None:
+    (tmp_path / "base" / "sub").mkdir(parents=True)
+    (tmp_path / "base" / "out").symlink_to("/etc")
+    (tmp_path / "x").touch()
+
+    def prepare() -> int:
+        return os.open(tmp_path / "base", os.O_RDONLY)
+
+    look = lambda t, n: where(t, n, path, resolve=RESOLVE_BENEATH)  # noqa: E731
+    assert await ask(prepare, look) == "EXDEV"
+
+
+async def test_an_exclusive_creation_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    path, flags = bytes(tmp_path / "link"), os.O_CREAT | os.O_WRONLY
+    look = lambda t, n: where(t, AT_FDCWD, path, flags | os.O_EXCL, mode=0o600)  # noqa: E731
+    assert await ask(lambda: None, look) == "EEXIST"
+    assert not (tmp_path / "target").exists()
+    look = lambda t, n: where(t, AT_FDCWD, path, flags, mode=0o600)  # noqa: E731
+    assert await ask(lambda: None, look) == bytes(tmp_path / "target")
