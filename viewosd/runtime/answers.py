@@ -47,6 +47,9 @@ class Answers:
     def answer(self, live: Live, verdict: Verdict) -> None:
         listener, cookie, kind = live.listener, live.cookie, type(verdict)
         stats = live.route.stats
+        if self.observer is not None:
+            # Before: answered, it may execute another program or be gone.
+            self.observe(live, verdict, "")
         try:
             if kind is Return:
                 listener.give(cookie, verdict.value)  # type: ignore[union-attr]
@@ -66,8 +69,6 @@ class Answers:
             self._fault(live)
         if live.started_ns:
             stats.timed(perf_counter_ns() - live.started_ns)
-            if self.observer is not None:
-                self.observe(live, verdict, live.ended or "")
 
     def _rarely(self, live: Live, verdict: Verdict, stats: CallStats) -> None:
         if isinstance(verdict, InjectFd):

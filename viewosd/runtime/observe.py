@@ -44,7 +44,7 @@ class Observers:
         try:
             record["pid"] = live.tracee.pid
             record["command"] = live.tracee.command.decode(errors="backslashreplace")
-        except Exception:  # it was answered, and may be gone by now
+        except Exception:  # it is gone
             record["pid"], record["command"] = live.tid, "?"
         view = self._supervisor.view_of(live.tid)
         record["view"] = 0 if view is None else view.id
