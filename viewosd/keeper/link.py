@@ -42,7 +42,7 @@ class Link:
         try:
             self._socket.send(os.fsencode(" ".join(map(str, words))))
         except (BrokenPipeError, ConnectionResetError):
-            self.open = False
+            pass  # still open: whoever waits for the link to be readable must hear of its end
 
     def hear(self) -> list[str]:
         """All lines that have come, without waiting; `open` is False when no more can."""

@@ -17,6 +17,9 @@ from ..service import Service, make_service, parse_options
 
 GROUP = "viewosd.services"
 
+FAULTS = (Exception, SystemExit)
+"""What a service's own code may raise without ending its supervisor; as in `pump.FAULTS`."""
+
 
 def installed() -> list[EntryPoint]:
     """Every service that some installed distribution offers, by name."""
@@ -27,12 +30,19 @@ def load(text: str) -> Service:
     """Make the service that ``NAME,option,…`` asks for.
 
     Raises:
-        ServiceError: unknown, can't be imported, is no service, or does not take these options.
+        ServiceError: unknown, can't be imported, is no service, does not take these options, or
+            its constructor raised something.
     """
     name, options = parse_options(text)
     if not name:
         raise ServiceError("no service is named")
-    return make_service(find(name), options)
+    cls = find(name)
+    try:
+        return make_service(cls, options)
+    except FAULTS as error:
+        if isinstance(error, ServiceError):
+            raise
+        raise ServiceError(f"service {cls.name}: {line(error)}") from error
 
 
 def find(name: str) -> type[Service]:
@@ -45,9 +55,9 @@ def find(name: str) -> type[Service]:
         raise ServiceError(f"unknown service {name} (installed: {offered})")
     try:
         found = points[0].load()
-    except Exception as error:
+    except FAULTS as error:
         dist = points[0].dist.name if points[0].dist else points[0].value
-        raise ServiceError(f"service {name} of {dist} can't be loaded: {_line(error)}") from error
+        raise ServiceError(f"service {name} of {dist} can't be loaded: {line(error)}") from error
     return _checked(found, name)
 
 
@@ -61,9 +71,9 @@ def _from_file(text: str) -> type[Service]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except FAULTS as error:
         del sys.modules[spec.name]
-        raise ServiceError(f"{path} can't be loaded: {_line(error)}") from error
+        raise ServiceError(f"{path} can't be loaded: {line(error)}") from error
     classes = [
         value
         for value in vars(module).values()
@@ -86,5 +96,6 @@ def _checked(found: object, name: str) -> type[Service]:
     return found
 
 
-def _line(error: Exception) -> str:
+def line(error: BaseException) -> str:
+    """One line for what a service raised."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

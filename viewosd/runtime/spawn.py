@@ -32,6 +32,15 @@ _STAGE, _ERRNO, _LISTENER, _GO = range(0, 16, 4)
 _INT: Final = struct.Struct("=i")
 _SETUP, _FILTER, _READY, _EXEC = range(4)
 _STAGES: Final = ("preparing", "installing the filter", "waiting", "exec")
+NO_FILTER: Final = {
+    errno.EBUSY: "a program around us listens already, and the kernel allows one listener only; "
+    "start it outside that sandbox or container",
+    errno.EINVAL: "this kernel has no seccomp listeners; Linux 5.9 or later has",
+    errno.ENOSYS: "this kernel has no seccomp(2), or a container hides it",
+    errno.EPERM: "seccomp(2) is forbidden here, as in some containers",
+}
+"""What a refused filter means, by errno: seccomp(2)."""
+
 # What execvp(3) goes on from to the next directory of PATH.
 _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
 _DEFAULT_PATH: Final = b"/bin:/usr/bin"
@@ -112,7 +121,7 @@ class Child:
         if not code:
             return None
         if stage != _EXEC:
-            return 125, f"{_STAGES[stage]}: {os.strerror(code)}"
+            return 125, _why(stage, code)
         name = os.fsdecode(self._program.argv[0])
         if code == errno.ENOENT and "/" not in name:
             return 127, f"{name}: not found"
@@ -162,13 +171,18 @@ def start(
     return child
 
 
+def _why(stage: int, code: int) -> str:
+    reason = NO_FILTER.get(code) if stage == _FILTER else None
+    return f"{_STAGES[stage]}: {reason or os.strerror(code)}"
+
+
 def _fetch_listener(child: Child, shared: mmap.mmap, keep: Callable[[int], None]) -> int:
     from .unsafe import pidfd_getfd
 
     while not (number := _INT.unpack_from(shared, _LISTENER)[0]):
         if code := _INT.unpack_from(shared, _ERRNO)[0]:
             stage = _INT.unpack_from(shared, _STAGE)[0]
-            raise OSError(code, f"{_STAGES[stage]}: {os.strerror(code)}")
+            raise OSError(code, _why(stage, code))
         if os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             raise OSError(errno.ESRCH, "it was killed before its filter was installed")
         time.sleep(_STEP)

@@ -169,7 +169,7 @@ class Supervisor:
             with trio.CancelScope(shield=True), trio.move_on_after(STOP_S):
                 try:
                     await loaded.service.stop()
-                except Exception:
+                except plugins.FAULTS:
                     log.exception("service %s: cannot stop", loaded.name)
 
     # -- views
@@ -259,8 +259,8 @@ class Supervisor:
         service.remember = self.save
         try:
             await service.start()
-        except Exception as error:
-            raise ServiceError(f"service {service.name}: {error}") from error
+        except plugins.FAULTS as error:
+            raise ServiceError(f"service {service.name}: {plugins.line(error)}") from error
         loaded = Loaded(service, text, permanent)
         try:
             if not self.armory.suffices(wanted) and self.members.processes():

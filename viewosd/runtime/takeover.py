@@ -93,7 +93,7 @@ async def _again(supervisor: Supervisor, text: bytes, permanent: bool, state: An
     except ServiceError as error:
         log.error("service %s is lost: %s", shown, error)
         return None
-    except Exception:
+    except plugins.FAULTS:
         log.exception("service %s is lost", shown)
         return None
     return Loaded(service, shown, permanent)
