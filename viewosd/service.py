@@ -182,7 +182,7 @@ def make_service(cls: type[Service], pairs: Iterable[tuple[str, str]]) -> Servic
         if option not in parameters:
             offered = ", ".join(parameters) or "none"
             raise ServiceError(f"{cls.name} has no option {option} (it has: {offered})")
-        hint = hints.get(option, str)
+        hint = _given(hints.get(option, str))
         many = getattr(hint, "__origin__", None) is list
         value = _convert(cls.name, option, text, hint.__args__[0] if many else hint)
         if many:
@@ -203,10 +203,17 @@ def make_service(cls: type[Service], pairs: Iterable[tuple[str, str]]) -> Servic
 _TRUTH = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
+def _given(hint: Any) -> Any:
+    """The annotation of an option that is given: ``str | None`` means str then."""
+    if getattr(hint, "__origin__", None) is list:
+        return hint
+    kinds = getattr(hint, "__args__", None) or (hint,)
+    return next(k for k in kinds if k is not type(None))
+
+
 def _convert(service: str, option: str, text: str, hint: Any) -> Any:
     """One option's text as its annotation wants it."""
-    kinds = getattr(hint, "__args__", None) or (hint,)  # ``str | None`` means str when given
-    kind = next(k for k in kinds if k is not type(None))
+    kind = _given(hint)
     try:
         if kind is bool:
             return _TRUTH[text.lower()]
