@@ -123,12 +123,14 @@ def test_the_terminal_session_of_the_readme_goes_as_shown(place):
 
 def _targets(path: Path) -> list[str]:
     """Files that a document names: links, and paths in backticks that look like ours."""
-    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
+    whole = path.read_text()
+    scripts = re.findall(r"^sh (\S+)", whole, re.M)
+    text = re.sub(r"^```.*?^```$", "", whole, flags=re.M | re.S)
     links = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in t]
     names = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[A-Z]+\.md)`", text)
     folders = tuple(p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith("."))
     ours = [n for n in names if n.split("/")[0] in folders or n.endswith(".md")]
-    return links + [n for n in ours if not re.search(r"NAME|NNNN", n)]
+    return scripts + links + [n for n in ours if not re.search(r"NAME|NNNN", n)]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: str(p.relative_to(ROOT)))
