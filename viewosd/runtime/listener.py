@@ -7,7 +7,9 @@ Kernel facts met here:
   both are ordinary, and the loop goes on. The end of a listener is POLLHUP and nothing else.
 * After poll said IN, one reader's RECV can't sleep: ``requests`` is never counted down on
   withdrawal.
-* Only ENOENT means that a cookie is dead; on any other error the call still waits for us.
+* ENOENT means that a cookie is dead, and EINPROGRESS to an answer that it was answered and its
+  thread did not run yet (a dead supervisor may have got that far); on any other error the call
+  still waits for us.
 * An ADDFD with SEND that a signal interrupts leaves the tracee waiting for ever on kernels before
   832b9b176be0 (September 2026): the supervisor blocks every signal.
 * SYNC_WAKE_UP is passed by value; a pointer is EINVAL.
@@ -39,6 +41,7 @@ ANSWER = bytearray(24)
 first, and one that is not writable costs it an exception, 0.3 µs a call."""
 _ADDFD = Struct("=QIIII").pack  # struct seccomp_notif_addfd
 _COOKIE = Struct("=Q").pack
+_DEAD = (errno.ENOENT, errno.EINPROGRESS)
 MAX_ERRNO = 4095  # include/linux/err.h
 
 
@@ -123,7 +126,7 @@ class Listener:
         try:
             return int(ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as error:
-            if error.errno == errno.ENOENT:
+            if error.errno in _DEAD:
                 raise Vanished from None
             raise
         except ValueError:
@@ -153,7 +156,7 @@ class Listener:
         try:
             ioctl(self.fd, SECCOMP_IOCTL_NOTIF_SEND, ANSWER)
         except OSError as error:
-            if error.errno == errno.ENOENT:
+            if error.errno in _DEAD:
                 raise Vanished from None
             raise
         except ValueError:
