@@ -18,10 +18,8 @@ from .tracee import Tracee
 from .verdict import Verdict
 
 C = TypeVar("C", bound=Syscall)
-Sv = TypeVar("Sv", bound="Service")
 Answer = Verdict | None
-_Method = Callable[[Sv, C, Tracee], Answer] | Callable[[Sv, C, Tracee], Awaitable[Answer]]
-_M = TypeVar("_M", bound=Callable[..., Any])
+R = TypeVar("R", bound=Answer | Awaitable[Answer])
 
 DEADLINE_S = 30.0
 """Seconds that an ``async def`` hook may take unless it says otherwise."""
@@ -66,7 +64,7 @@ def hook(
     interruptible: bool = False,
     otherwise: int = errno.EIO,
     **conditions: Condition,
-) -> Callable[[_M], _M]:
+) -> Callable[[Callable[[Any, C, Tracee], R]], Callable[..., R]]:
     """Mark a method as the answer to ``call``, a system call or a family.
 
     Args:
@@ -81,7 +79,8 @@ def hook(
         conditions: ``register=value`` or ``register=(value, …)``: trap nothing else (these go
             into the filter); ``path=Under(b"/x")`` is looked at by the supervisor.
 
-    A method may carry several marks.
+    A method may carry several marks. A type checker holds the innermost one against the method:
+    the wrong call, or something returned that is no verdict, is an error before anything runs.
 
     Raises:
         TypeError: ``call`` has no such register.
@@ -92,7 +91,7 @@ def hook(
     kept = {n: c if isinstance(c, int | Under) else tuple(c) for n, c in conditions.items()}
     spec = HookSpec(call, kept, deadline_s, idempotent, interruptible, otherwise)
 
-    def mark(method: _M) -> _M:
+    def mark(method: Callable[[Any, C, Tracee], R]) -> Callable[..., R]:
         cast(Any, method).__viewosd_hooks__ = (*getattr(method, "__viewosd_hooks__", ()), spec)
         return method
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from ..abi.sysno import SYSNO
+from ..core.bypass import refused
 from ..core.filter import compile_filter
 from ..core.traps import Traps, covers, union
 from ..errors import ViewError
@@ -41,7 +42,7 @@ class Armory:
     def start(self, program: spawn.Program, wanted: Traps) -> spawn.Child:
         """Start a program; under a filter, if anything is or was trapped."""
         wanted = union(self.installed, wanted)
-        bytecode = compile_filter(wanted) if any(wanted.values()) else None
+        bytecode = _bytecode(wanted) if any(wanted.values()) else None
         key = self.pump.journal.next_key()
         # Parked before it goes on: a program never runs whose listener only we have.
         child = spawn.start(program, bytecode, lambda fd: self._park(key, fd))
@@ -106,7 +107,7 @@ class Armory:
         async with self._lock:
             wanted = union(self.installed, wanted)
             try:
-                await arming.arm(processes, compile_filter(wanted), self.pump, close_old, keep)
+                await arming.arm(processes, _bytecode(wanted), self.pump, close_old, keep)
             except arming.ArmError as error:
                 # A wider filter here and there harms nobody, but does not suffice.
                 self._everywhere = self._everywhere and not served
@@ -143,3 +144,7 @@ class Armory:
         self.pump.answers.trapped = {
             arch: frozenset(numbers) for arch, numbers in self.installed.items()
         }
+
+
+def _bytecode(traps: Traps) -> bytes:
+    return compile_filter(traps, refuse=refused(traps))
