@@ -46,7 +46,7 @@ def enter(serverid: int, plan: Plan) -> None:
         # The supervisor looks at who connects: this process is to be the root.
         with Session(serverid) as ours:
             view = ours.call("branch", plan.viewname)["view"]
-            plan.serverid = ours.serverid
+            plan.serverid, plan.view = ours.serverid, view
             for text in plan.services:
                 ours.call("add", view, os.fsencode(text), False)
     except (Refused, OSError) as error:

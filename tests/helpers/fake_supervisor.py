@@ -188,7 +188,8 @@ class FakeSupervisor:
 @contextlib.contextmanager
 def running(supervisor: FakeSupervisor) -> Iterator[FakeSupervisor]:
     """Serve it in a thread, at its socket in the runtime directory, until the block ends."""
-    listening = place.listen(supervisor.serverid)
+    listening = place.listen()
+    place.publish(os.getpid(), supervisor.serverid)
     started = threading.Event()
     stopping: list[Callable[[], None]] = []
 

@@ -32,6 +32,7 @@ class View:
         parent: the view that this one is a branch of.
         since: when it was made, seconds since the epoch.
         root: the process that this branch began with; 0 for the supervisor's own view.
+        keeper: the root's parent, which gets the branch's processes if the root is killed; or 0.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class View:
         root: int = 0,
     ) -> None:
         self.id, self.name, self.since, self.owner = id, name, since, owner
-        self.parent, self.root = parent, root
+        self.parent, self.root, self.keeper = parent, root, 0
         self.services: list[Loaded] = list(parent.services) if parent else []
         self.stats = Stats()
         self.routes: Routes = build_routes((), SUPPORTED, self.stats)

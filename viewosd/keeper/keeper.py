@@ -29,7 +29,7 @@ from importlib import import_module
 from . import inherit, place, unsafe
 from .link import Link
 from .plan import exit_status
-from .processes import descends, state_of
+from .processes import descendants, descends, parent_of, state_of
 from .succession import Succession
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
@@ -46,6 +46,8 @@ _FROM_TERMINAL: Final = {
     signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP,
     signal.SIGWINCH,
 }  # fmt: skip
+_TAKING_OVER_S: Final = 30.0
+"""How long PROG's end waits for a successor that has only just been started."""
 _ENDING: Final = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 
@@ -67,6 +69,8 @@ class Keeper:
         self._running = False
         self._orphaned = False
         """PROG's parent has died, and we are it: a successor is not."""
+        self._taken_over = True
+        """The supervisor that runs knows its processes."""
 
     def run(self) -> int:
         """Start the view and stay until PROG has ended. Returns the exit status for viewos-run."""
@@ -82,7 +86,8 @@ class Keeper:
             poller.register(self._signals, select.POLLIN)
             if self._link.open:
                 poller.register(self._link, select.POLLIN)
-            if not poller.poll(self._succession.look_again_ms) and self._link.open:
+            poller.poll(self._succession.look_again_ms)
+            if self._link.open:
                 self._succession.look(self._supervisor)
             # The link first: a signal is for PROG once PROG is there.
             if self._link.open:
@@ -92,11 +97,25 @@ class Keeper:
             if status is None:
                 status = self._read_signals()
         if self._orphaned and self._link.open:
-            self._link.tell("ended")  # our end is no hang-up
+            self._leave()
         return status
+
+    def _leave(self) -> None:
+        """PROG has ended after its supervisor. What it has left behind is the successor's, which
+        finds it below us: so not before it has looked.
+        """
+        until = time.monotonic() + _TAKING_OVER_S
+        poller = select.poll()
+        poller.register(self._link, select.POLLIN)
+        while self._link.open and not self._taken_over and time.monotonic() < until:
+            poller.poll(100)
+            self._listen()
+        if self._link.open:
+            self._link.tell("ended")  # our end is no hang-up
 
     def _prepare(self) -> None:
         plan = self._plan
+        plan.keeper = os.getpid()
         every = signal.valid_signals()
         plan.sigmask = {int(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, every)}
         plan.ignored, plan.umask = inherit.status()
@@ -110,6 +129,8 @@ class Keeper:
         plan.parking = (one.detach(), other.detach())
         plan.journal = os.memfd_create("viewos-journal", os.MFD_CLOEXEC)
         plan.state = os.memfd_create("viewos-state", os.MFD_CLOEXEC)
+        if plan.enter is None:
+            plan.control = place.listen().detach()
         self._signals = unsafe.signalfd({int(number) for number in every})
         self._succession = Succession(plan.journal)
 
@@ -148,12 +169,15 @@ class Keeper:
                 code, _, text = rest.partition(" ")
                 self._announce(int(code), text)
                 self._reap_supervisor()
+                self._forget_socket()
                 return int(code)
             elif word == "note":
                 if not self._plan.quiet:
                     self._announce(0, rest)
+            elif word == "serving":
+                self._taken_over = True
             elif word == "view":
-                self._plan.serverid = int(rest.split()[0])
+                self._plan.serverid, self._plan.view = map(int, rest.split(" ", 2)[:2])
         if stopped:
             self._stop(stopped)
         return None
@@ -168,37 +192,66 @@ class Keeper:
             self._reap_supervisor()
         return exit_status(waitstatus)
 
-    def _reap_supervisor(self) -> None:
-        """It is about to end and nothing of it shall be left when we do."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._supervisor, 0)
+    def _reap_supervisor(self) -> int:
+        """It is about to end and nothing of it shall be left when we do. Its wait status."""
+        try:
+            return os.waitpid(self._supervisor, 0)[1]
+        except ChildProcessError:
+            return 0
 
     def _supervisor_died(self) -> int | None:
-        """PROG is our own child from here on, and the view gets another supervisor.
-
-        After too many none: what was parked for the next is let go, and then calls that are trapped
-        fail with ENOSYS instead of waiting for ever.
+        """PROG is our own child from here on, and the view gets another supervisor; or, if nothing
+        is left of it, its end.
         """
         self._link.close()
-        self._reap_supervisor()
+        self._succession.died(self._reap_supervisor())
         if not self._running:
+            self._end_all()
             self._announce(125, "the supervisor died before PROG could start")
             return 125
         self._orphaned = True
-        if (status := self._reap_prog()) is not None:
-            return status
+        status = self._reap_prog()
+        if status is None and parent_of(self._prog) != os.getpid():
+            status = 125  # collected by the supervisor, which did not come to tell
         plan = self._plan
         if plan.enter:
-            return None  # the branch has ended with its root; PROG is of the view around it
-        if self._succession.another():
-            plan.generation += 1
-            self._start()
-        else:
-            for end in plan.parking:
-                os.close(end)
+            return status  # we are the branch's root now: it ends with us
+        if status is not None and not descendants(os.getpid()):
             place.remove(plan.serverid)
-            place.note(plan.serverid, "its supervisors keep dying: there is no other one")
-        return None
+        else:
+            self._succeed()
+        return status
+
+    def _succeed(self) -> None:
+        """Start another supervisor. After too many none: what was parked for the next is let go,
+        and then calls that are trapped fail with ENOSYS instead of waiting for ever.
+        """
+        plan = self._plan
+        while self._succession.another():
+            plan.generation += 1
+            plan.suspicious = self._succession.suspicious
+            self._taken_over = False
+            try:
+                return self._start()
+            except OSError as error:  # no memory, no descriptors: perhaps at the next attempt
+                place.note(plan.serverid, f"no other supervisor can be started: {error.strerror}")
+        self._link.open = False
+        for number in (*plan.parking, plan.control):
+            os.close(number)
+        place.remove(plan.serverid)
+        place.note(plan.serverid, "its supervisors keep dying: there is no other one")
+
+    def _end_all(self) -> None:
+        """A supervisor that died while it started PROG may have left rc files, or half of PROG."""
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._forget_socket()
+
+    def _forget_socket(self) -> None:
+        if self._plan.enter is None:
+            place.abandon()
+            place.remove(self._plan.serverid)
 
     def _reap_prog(self) -> int | None:
         flags = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -320,7 +373,7 @@ def run_detached(plan: Plan, announce: Callable[[int, str], None]) -> int:
 
             def report(code: int, text: str) -> None:
                 if code or not text:
-                    os.write(writer, os.fsencode(f"{code} {text or plan.serverid}"))
+                    os.write(writer, os.fsencode(f"{code} {text or plan.view_id}"))
                     os.close(writer)
                 else:
                     announce(0, text)

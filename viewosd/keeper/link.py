@@ -2,11 +2,12 @@
 
 | from | line | meaning |
 | --- | --- | --- |
-| supervisor | `view ID NAME` | the view exists and takes control connections |
+| supervisor | `view SERVERID ID NAME` | the view exists and takes control connections |
 | | `started PID` | PROG's exec succeeded |
 | | `stopped SIGNAL`, `continued` | PROG stopped (waitpid(2) with WUNTRACED), went on |
 | | `exited WAITSTATUS [last]` | PROG ended; `last`: and the supervisor with it |
 | | `failed CODE TEXT` | PROG will not start; what to say and to exit with |
+| | `serving` | a successor has taken over |
 | | `note TEXT` | say it, unless asked to be quiet; before `started` |
 | keeper | `ended` | to a successor: PROG has ended, and so will the keeper |
 | | `signal SIGNAL` | send it to PROG |

@@ -82,27 +82,48 @@ def log_path(serverid: int) -> str:
     return f"{candidates()[0]}/{serverid}.log"
 
 
-def listen(serverid: int) -> socket.socket:
+def listen() -> socket.socket:
     """Make and listen on a view's control socket, close-on-exec and non-blocking.
 
-    It appears under its name when it listens already, so nobody can take it for a dead one.
+    Nobody finds it before `publish`: what has a view's name listens, and is no dead one's.
 
     Raises:
         PlaceError: the directory can't be used.
     """
     place = directory()
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    fresh = f"{place}/.{serverid}.new"
+    fresh = _fresh(os.getpid())
     try:
-        _unlink(fresh)
+        _unlink(f"{place}/{fresh}")
         with _Near(place) as near:
-            control.bind(near(f".{serverid}.new"))
+            control.bind(near(fresh))
         control.listen(64)
-        os.rename(fresh, f"{place}/{serverid}.sock")
     except OSError as error:
         control.close()
         raise PlaceError(f"{place}: {error.strerror}") from None
     return control
+
+
+def publish(maker: int, serverid: int) -> None:
+    """Give the socket that process ``maker`` made by `listen` its view's name.
+
+    Raises:
+        PlaceError: the directory can't be used.
+    """
+    place = candidates()[0]
+    try:
+        os.rename(f"{place}/{_fresh(maker)}", f"{place}/{serverid}.sock")
+    except OSError as error:
+        raise PlaceError(f"{place}: {error.strerror}") from None
+
+
+def abandon() -> None:
+    """Remove our own socket if it was never published."""
+    _unlink(f"{candidates()[0]}/{_fresh(os.getpid())}")
+
+
+def _fresh(maker: int) -> str:
+    return f".{maker}.new"
 
 
 def connect(serverid: int, uid: int | None = None) -> socket.socket:

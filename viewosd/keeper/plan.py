@@ -29,12 +29,17 @@ class Plan:
         detach: PROG runs on in a session of its own, and the end of the keeper does not end it.
         serverid: process id of the view's first supervisor; 0 until it runs. Users type it.
         generation: 0 for the first supervisor, one more for each that had to replace a dead one.
+        view: the number of the view in its server: 0, or the branch's.
+        suspicious: the supervisor before hung, or ended by itself: what it had in hand may be why.
+        keeper: process id of whoever starts supervisors.
         started: seconds since the epoch.
         inherited: the descriptors that PROG gets and nobody else may keep.
         sigmask, ignored: signal numbers that are blocked, that are ignored, in PROG.
         umask: PROG's.
         link: the supervisor's end of the conversation with the keeper (`viewosd.keeper.link`).
         parking: both ends of a socket pair that holds a duplicate of every listener.
+        control: the listening control socket, -1 for a branch. The keeper keeps it open, so that
+            whoever connects between two supervisors waits and is not refused.
         enter: begins a branch, in the process that is to be its root; it raises StartError. None: a
             view with a supervisor of its own.
         journal, state: memfds, empty at first; what a successor needs of a dead supervisor.
@@ -52,17 +57,26 @@ class Plan:
         self.detach = False
         self.log = -1
         self.serverid = 0
+        self.view = 0
         self.generation = 0
+        self.suspicious = False
+        self.keeper = 0
         self.started = 0.0
         self.inherited: list[int] = []
         self.sigmask: set[int] = set()
         self.ignored: set[int] = set()
         self.umask = 0o022
         self.enter: Callable[[], None] | None = None
+        self.control = -1
         self.link = -1
         self.parking = (-1, -1)
         self.journal = -1
         self.state = -1
+
+    @property
+    def view_id(self) -> str:
+        """How users name the view: SERVERID, or SERVERID:ID for a branch."""
+        return f"{self.serverid}:{self.view}" if self.view else str(self.serverid)
 
     @property
     def light(self) -> bool:

@@ -36,11 +36,25 @@ def start_of(pid: int) -> int:
     return int(fields[19]) if fields else 0
 
 
+def lineage(pid: int) -> list[int]:
+    """A process or thread, its parent, and so on up to one whose parent is out of sight.
+
+    A parent that ends while we climb has left its children to a subreaper further up, so the climb
+    starts anew; [] for a process that is gone itself.
+    """
+    while True:
+        found = [pid]
+        while fields := _stat(found[-1]):
+            if not (parent := int(fields[1])):
+                return found
+            found.append(parent)
+        if len(found) == 1:
+            return []
+
+
 def descends(pid: int, ancestor: int) -> bool:
     """Is ``pid`` the ancestor itself or a descendant of it, now?"""
-    while pid > 1 and pid != ancestor:
-        pid = parent_of(pid)
-    return pid == ancestor
+    return pid == ancestor or ancestor in lineage(pid)
 
 
 def descendants(ancestor: int) -> list[int]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 ATTEMPTS: Final = 6
-"""Deaths within WITHIN_S seconds after which there is no other supervisor."""
+"""Deaths within WITHIN_S seconds after which there is no other supervisor. VIEWOS_SUCCESSORS
+overrides it, for tests that kill many on purpose."""
 WITHIN_S: Final = 60.0
 PAUSE_S: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 """How long to wait before each of them: a moment's trouble (no memory) may pass."""
@@ -32,6 +33,10 @@ class Succession:
 
     Args:
         journal: the memfd; its first 8 bytes are the living supervisor's count.
+
+    Attributes:
+        suspicious: the last death was no kill from outside (signal(7), SIGKILL, as the kernel sends
+            it when memory is short): the supervisor hung or ended by itself.
     """
 
     def __init__(self, journal: int) -> None:
@@ -39,15 +44,24 @@ class Succession:
         self._deaths: list[float] = []
         self._count, self._since = 0, 0.0
         self._patience = float(os.environ.get("VIEWOS_WATCHDOG_S") or HANGS_S)
+        self._attempts = int(os.environ.get("VIEWOS_SUCCESSORS") or ATTEMPTS)
+        self._hung = False
+        self.suspicious = False
+
+    def died(self, waitstatus: int) -> None:
+        """A supervisor has, and this is how: waitpid(2)."""
+        killed = os.WIFSIGNALED(waitstatus) and os.WTERMSIG(waitstatus) == signal.SIGKILL
+        self.suspicious = self._hung or not killed
+        self._hung = False
 
     def another(self) -> bool:
-        """A supervisor has died. Shall there be another? Waits its pause if so."""
+        """Shall there be another supervisor? Waits its pause if so."""
         now = time.monotonic()
         self._deaths = [*(t for t in self._deaths if t > now - WITHIN_S), now]
         self._since = 0.0
-        if len(self._deaths) > ATTEMPTS:
+        if len(self._deaths) > self._attempts:
             return False
-        time.sleep(PAUSE_S[len(self._deaths) - 1])
+        time.sleep(PAUSE_S[min(len(self._deaths), len(PAUSE_S)) - 1])
         return True
 
     @property
@@ -61,7 +75,9 @@ class Succession:
         count, now = int.from_bytes(raw, "little"), time.monotonic()
         if not count or count != self._count or not self._since:
             self._count, self._since = count, now
-        elif now - self._since > self._patience and state_of(supervisor) in ("S", "D", "R"):
+        elif now - self._since > self._patience:
+            self._since = now
             # Not T or t: somebody has stopped it, and will know why.
-            self._since = 0.0
-            os.kill(supervisor, signal.SIGKILL)
+            if state_of(supervisor) in ("S", "D", "R"):
+                self._hung = True
+                os.kill(supervisor, signal.SIGKILL)

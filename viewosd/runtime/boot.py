@@ -59,7 +59,7 @@ class Booted:
         self.link = link
         self.control = control
         self.signals = unsafe.signalfd({signal.SIGCHLD})
-        self.prog = Prog(link, detached=plan.detach)
+        self.prog = Prog(link, plan.keeper, detached=plan.detach)
 
     def leave(self) -> None:
         """Take the view's name away: it is about to end."""
@@ -87,8 +87,6 @@ def main(plan: Plan, link: Link) -> NoReturn:
             place.note(plan.serverid, format_exc())
         link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
     finally:
-        if plan.serverid and not plan.enter:
-            place.remove(plan.serverid)
         os._exit(status)
 
 
@@ -112,9 +110,11 @@ def let_go(plan: Plan) -> None:
 
 
 def _boot(plan: Plan, link: Link) -> int:
-    plan.serverid = plan.serverid or os.getpid()
-    control = place.listen(plan.serverid)
-    link.tell("view", plan.serverid, plan.viewname)
+    if not plan.serverid:
+        plan.serverid = os.getpid()
+        place.publish(plan.keeper, plan.serverid)
+    control = socket.socket(fileno=plan.control)
+    link.tell("view", plan.serverid, 0, plan.viewname)
     booted = Booted(plan, link, control)
     if plan.generation:
         os.setsid()
@@ -130,7 +130,7 @@ def _boot(plan: Plan, link: Link) -> int:
 def _branch(plan: Plan, link: Link) -> int:
     assert plan.enter is not None
     plan.enter()
-    link.tell("view", plan.serverid, plan.viewname)
+    link.tell("view", plan.serverid, plan.view, plan.viewname)
     booted = Booted(plan, link, None)
     for path in plan.rc:
         _run_rc(plan, link, path)

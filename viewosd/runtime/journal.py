@@ -8,7 +8,8 @@ Layout: slot 0 is the header; a slot has SLOT bytes: struct seccomp_notif (80), 
 
     u32 listener  the key of the listener, written before RECV
     u32 begun     1: a hook that may not be run twice has been called
-    u32 attempts  how many supervisors died with this call in hand
+    u32 attempts  how many supervisors hung or crashed with this call in hand, perhaps because of it
+    u32 waiting   1: its hook has begun to wait
 
 A slot whose cookie is 0 is free: answering clears it. Death between SEND and the clearing leaves
 an answered cookie, which the kernel no longer knows (ENOENT): the successor drops it.
@@ -25,7 +26,7 @@ SLOT = 128
 SLOTS = 8192  # 1 MiB, of which only touched pages exist; more calls in flight wait in the kernel
 WINDOW = 1032  # what RECV is shown: ioctl hands over more than 1024 bytes uncopied
 _NOTIF = 80
-_META = struct.Struct("=III")
+_META = struct.Struct("=IIII")  # listener, begun, attempts, waiting
 _ZERO = bytes(_NOTIF + _META.size)
 _HEAD = struct.Struct("=QQ")  # heartbeat, next listener key
 
@@ -36,11 +37,13 @@ class Journal:
     def __init__(self, fd: int) -> None:
         """``fd``: a memfd; it is made as long as it must be and stays the caller's."""
         size = SLOT * SLOTS + WINDOW
-        if os.fstat(fd).st_size < size:
+        new = os.fstat(fd).st_size < size
+        if new:
             os.ftruncate(fd, size)
         self._map = mmap.mmap(fd, size)
         self._view = memoryview(self._map)
-        self._free = [n for n in range(SLOTS - 1, 0, -1) if not self._cookie(n)]
+        # To look at a page makes it exist, so nothing is looked at in vain.
+        self._free = [n for n in range(SLOTS - 1, 0, -1) if new or not self._cookie(n)]
         self._beat = _HEAD.unpack_from(self._map)[0]
 
     def _cookie(self, slot: int) -> int:
@@ -58,11 +61,15 @@ class Journal:
         """Zero the slot and write whose it will be, before RECV."""
         at = slot * SLOT
         self._view[at : at + len(_ZERO)] = _ZERO
-        _META.pack_into(self._map, at + _NOTIF, listener, 0, 0)
+        _META.pack_into(self._map, at + _NOTIF, listener, 0, 0, 0)
 
     def begin(self, slot: int) -> None:
         """A hook that may not be run twice is about to be called."""
         struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 4, 1)
+
+    def wait(self, slot: int) -> None:
+        """Its hook waits: other calls are answered meanwhile."""
+        struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 12, 1)
 
     def release(self, slot: int) -> None:
         """The call was answered or is gone; the slot may be taken again."""
@@ -70,17 +77,23 @@ class Journal:
         self._view[at : at + 8] = _ZERO[:8]
         self._free.append(slot)
 
-    def left_behind(self) -> Iterator[tuple[int, int, bool, int]]:
+    def left_behind(self, suspicious: bool) -> list[tuple[int, int, bool, int]]:
         """What a dead supervisor had in hand: (slot, listener key, begun, attempts before this).
 
-        Counts one attempt more for each.
+        Args:
+            suspicious: it hung or crashed, and one of these calls may be why. Then one attempt more
+                is counted for the call whose hook did not wait, for that was being answered; where
+                all waited, for all.
         """
-        for slot in range(1, SLOTS):
-            if self._cookie(slot):
-                at = slot * SLOT + _NOTIF
-                listener, begun, attempts = _META.unpack_from(self._map, at)
-                _META.pack_into(self._map, at, listener, begun, attempts + 1)
-                yield slot, listener, bool(begun), attempts
+        found = {s: _META.unpack_from(self._map, s * SLOT + _NOTIF) for s in self._in_hand()}
+        at_work = {slot for slot, (_, _, _, waiting) in found.items() if not waiting}
+        for slot in (at_work or found) if suspicious else ():
+            attempts = found[slot][2] + 1
+            struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 8, attempts)
+        return [(slot, key, bool(begun), n) for slot, (key, begun, n, _) in found.items()]
+
+    def _in_hand(self) -> Iterator[int]:
+        return (slot for slot in range(1, SLOTS) if self._cookie(slot))
 
     def beat(self) -> None:
         """Say that the supervisor's loop turns; the keeper's watchdog looks at it."""

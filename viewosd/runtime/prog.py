@@ -28,13 +28,13 @@ class Prog:
         childless: no process of the view is left.
     """
 
-    def __init__(self, link: Link, *, detached: bool) -> None:
+    def __init__(self, link: Link, keeper: int, *, detached: bool) -> None:
         self.pid = 0
         self.waitstatus: int | None = None
         self.childless = False
         self._link = link
         self._detached = detached
-        self._keeper = os.getppid()
+        self._keeper = keeper
         self._group = os.getpgrp()
         self._told = self._reported = False
         self.everybody: Callable[[], list[int]] = lambda: descendants(os.getpid())

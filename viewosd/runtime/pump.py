@@ -400,8 +400,8 @@ class Pump:
         routes = self.routes if self.route_for is None else self.route_for(tid)
         route: Route | None = routes[arch].get(nr)
         if route is None or not listener.alive(cookie):
-            self._release(slot)
             self._go_on(listener, cookie)
+            self._release(slot)
             return
         live = Live(listener, cookie, tid, nr, route, route.call.decode(tuple(args), _ARCH[arch]))
         live.slot = slot

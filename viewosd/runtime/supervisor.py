@@ -20,8 +20,8 @@ import trio
 from ..core.traps import Traps, traps_of, union
 from ..core.view import Loaded, View
 from ..errors import ServiceError, ViewError
-from ..keeper import place
-from . import attach, boot, control, logs, plugins, spawn, takeover
+from ..keeper import place, processes
+from . import attach, boot, branches, control, logs, plugins, spawn, takeover
 from .armory import Armory
 from .captive import collect_late
 from .children import Children
@@ -35,7 +35,9 @@ from .state import State
 log = logging.getLogger("viewosd")
 
 DEEPEST: Final = 64
-"""How many branches may be nested, as in View-OS (sizeof(long) * 8)."""
+"""How many branches may be nested below the first view, as in View-OS (sizeof(long) * 8)."""
+BEAT_S: Final = 0.5
+"""How often the keeper's watchdog is told that all is well; far below `succession.HANGS_S`."""
 STOP_S: Final = 10.0
 """Seconds that a service may take to stop."""
 
@@ -59,6 +61,8 @@ class Supervisor:
         self.members = Members(os.getpid())
         self.observers = Observers(self)
         self._over = trio.Event()
+        self._settled = not plan.generation
+        """All is known that there is to know. Before, what a dead supervisor saved is kept."""
 
     # -- life
 
@@ -67,11 +71,16 @@ class Supervisor:
         failed = 0
         async with trio.open_nursery() as nursery:
             await nursery.start(self.pump.run)
+            nursery.start_soon(self._beat)
             if self.plan.generation:
                 await takeover.take_over(self)
+                self._settled = True
+                self.save()
+                self.members.remember()
+                self.link.tell("serving")
             await nursery.start(control.serve, self, self._control)
             nursery.start_soon(self.children.run, self._look_for_end)
-            nursery.start_soon(self._beat)
+            nursery.start_soon(self._look_after)
             if not self.prog.pid and not self.plan.generation:
                 failed = await self._begin()
             nursery.start_soon(self._hear_keeper)
@@ -129,15 +138,25 @@ class Supervisor:
 
     @property
     def views(self) -> dict[int, View]:
-        """By id. A branch is gone as soon as somebody asks after its root has ended."""
+        """By id. A branch is gone as soon as somebody asks after its last process has ended."""
         for view in [v for v in self._views.values() if v.root and not self.members.alive(v.root)]:
-            self._end_branch(view)
-        return self._views
+            if view.keeper and self.members.any_below(view.keeper):
+                self._keeper_is_root(view)
+            elif not any(map(self.members.alive, self.members.adopted_by(view.root))):
+                self._end_branch(view)
+        return dict(self._views)  # whoever looks through it may ask again meanwhile
+
+    def _keeper_is_root(self, view: View) -> None:
+        """A branch's root was killed. Its processes are the keeper's now, the next subreaper."""
+        adopted = self.members.adopted_by(view.root)
+        self.members.adopted |= dict.fromkeys(adopted, view.keeper)
+        view.root, view.keeper = view.keeper, 0
+        self.tell_pump()
 
     def _look_for_end(self) -> None:
         if not self.prog.pid and not self.plan.generation:
             return
-        if self.prog.childless and self.members.nobody_left():
+        if self.prog.childless and not self.pump.listeners and self.members.nobody_left():
             self._over.set()
         else:
             self.prog.report(last=False)
@@ -152,12 +171,17 @@ class Supervisor:
     async def _beat(self) -> None:
         while True:
             self.pump.journal.beat()
+            await trio.sleep(BEAT_S)
+
+    async def _look_after(self) -> None:
+        """What nobody tells us is looked at."""
+        while True:
             collect_late()
             self.members.remember()
             _ = self.views
             if self.plan.generation:
                 self._look_for_end()  # its processes are not its children: nobody tells it
-            await trio.sleep(0.5)
+            await trio.sleep(BEAT_S)
 
     async def _drop_services(self, view: View, gone: list[Loaded]) -> None:
         """Take services out of a view; stop those that no other view has."""
@@ -179,7 +203,9 @@ class Supervisor:
         return self._nearest_view(pid) if self.members.has(pid) else None
 
     def _nearest_view(self, tid: int) -> View:
-        root = self.members.branch_root(tid, {v.root for v in self._views.values() if v.root})
+        branched = [view for view in self._views.values() if view.root]
+        roots = {view.keeper: view.root for view in branched if view.keeper}
+        root = self.members.branch_root(tid, roots | {view.root: view.root for view in branched})
         return next((v for v in self._views.values() if v.root == root), self.root)
 
     def processes(self, view: View) -> list[int]:
@@ -194,20 +220,25 @@ class Supervisor:
         view.name = name
         self.save()
 
-    def branch(self, parent: View, root: int, name: str) -> View:
+    async def branch(self, parent: View, root: int, name: str) -> View:
         """Make a view that begins with process ``root``: it inherits what ``parent`` has now.
+
+        Nothing of the branch runs before this returns: its root waits for it.
 
         Raises:
             ViewError: too deep, or the tree does not nest (-x).
         """
         if self.plan.nonesting:
             raise ViewError("this view was started with -x: it has no branches")
-        if parent.depth + 1 >= DEEPEST:
-            raise ViewError(f"views nest {DEEPEST} deep at most")
+        if parent.depth >= DEEPEST:
+            raise ViewError(f"branches nest {DEEPEST} deep at most, and this would be one more")
         view = View(
             self.next_view, name, time.time(), owner=self.root.owner, parent=parent, root=root
         )
         self.next_view += 1
+        view.keeper = processes.parent_of(root)
+        view.services = await branches.copies(parent, self.save)
+        view.rebuild()
         self.add_view(view)
         self.tell_pump()
         return view
@@ -234,6 +265,8 @@ class Supervisor:
 
     def save(self) -> None:
         """Write down what a successor needs."""
+        if not self._settled:
+            return
         try:
             self.state.save(takeover.facts(self))
         except Exception:
@@ -313,6 +346,7 @@ class Supervisor:
         self.children.expect(child.pid)
         if view.root:
             self.members.adopted[child.pid] = view.root
+        self.save()
         if failure := await self._exec_failure(child):
             await self.children.wait(child.pid)
             raise (FileNotFoundError if failure[0] == 127 else PermissionError)(0, failure[1])

@@ -44,6 +44,7 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
                 "since": view.since,
                 "parent": None if view.parent is None else view.parent.id,
                 "root": view.root,
+                "keeper": view.keeper,
                 "services": [loaded.index(one) for one in view.services],
             }
             for view in supervisor.views.values()
@@ -60,8 +61,11 @@ async def take_over(supervisor: Supervisor) -> None:
     """Be the successor. What can't be had again is logged, and done without."""
     known = supervisor.state.load() or {}
     log.error("supervisor %d of its view takes over", supervisor.plan.generation + 1)
-    # The tree hangs below the keeper now: it is the next subreaper.
-    supervisor.members = Members(os.getppid(), besides=os.getpid())
+    # The tree hangs below the keeper now: it is the next subreaper. If that was killed as well, all
+    # that is left of the tree is who asks.
+    keeper = supervisor.plan.keeper
+    there = os.getppid() == keeper
+    supervisor.members = Members(keeper if there else 0, besides=os.getpid())
     supervisor.prog.everybody = supervisor.members.everybody
     supervisor.members.strangers |= set(known.get("strangers", ()))
     supervisor.members.left_out |= dict(known.get("left_out", ()))
@@ -73,7 +77,8 @@ async def take_over(supervisor: Supervisor) -> None:
     installed: Traps = from_text(known.get("installed", []))
     listeners = supervisor.armory.take_over(union(installed, supervisor.wanted()))
     supervisor.tell_pump()
-    for slot, key, begun, attempts in list(supervisor.pump.journal.left_behind()):
+    in_hand = supervisor.pump.journal.left_behind(supervisor.plan.suspicious)
+    for slot, key, begun, attempts in in_hand:
         listener = listeners.get(key)
         if listener is None:
             supervisor.pump.journal.release(slot)
@@ -113,6 +118,7 @@ def _view_again(
             parent=supervisor.views.get(saved["parent"]),
             root=saved["root"],
         )
+        view.keeper = saved["keeper"]
         supervisor.add_view(view)
     view.name = saved["name"]
     view.services = [one for one in mine if one is not None]

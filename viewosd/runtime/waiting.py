@@ -79,6 +79,7 @@ class Waiting:
 
     async def wait_for(self, live: Live) -> None:
         """Run the hook that may wait, and answer."""
+        self.journal.wait(live.slot)
         self.calls[live.tid] = live
         self._somebody_waits.set()
         verdict: Verdict | None = None
@@ -147,11 +148,11 @@ class Waiting:
     def refused_again(self, live: Live, begun: bool, attempts: int) -> bool:
         """Is this call of a dead supervisor one that must not be asked again? Then it is answered.
 
-        A call that two supervisors died with gets EFAULT: it is what killed them.
+        A call that two supervisors hung or crashed with gets EFAULT: it is what ended them.
         """
         strict = next((h.spec for h in live.route.handlers if not h.spec.idempotent), None)
         if attempts:
-            log.error("%s: two supervisors died with it (%s); it fails", who(live), live)
+            log.error("%s: two supervisors hung or crashed with it (%s); it fails", who(live), live)
             self.answers.answer(live, Errno(errno.EFAULT))
         elif begun and strict is not None:
             log.error("%s: was perhaps done, and may not be done twice (%s)", who(live), live)
