@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from helpers.waiting import until
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "clients")]

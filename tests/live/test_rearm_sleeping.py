@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from helpers.live import view
 from helpers.programs import program as program
 from helpers.waiting import until

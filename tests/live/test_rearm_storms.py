@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from helpers.live import descriptors, view
 from helpers.programs import program as program
 

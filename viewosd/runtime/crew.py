@@ -94,10 +94,13 @@ class Crew:
                 with Injection(captive, self._rewriter.let_pass) as inside:
                     self._try(inside, captive)
             self._make_room()
-        except Vanished:
+        except (Vanished, FileNotFoundError):
             raise ProcessLookupError(self.pid) from None
-        except CannotStop as error:
-            raise CannotStop(f"process {self.pid} ({name_of(self.pid)}): {error}") from None
+        except ProcessLookupError:
+            raise
+        except (CannotStop, OSError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise CannotStop(f"process {self.pid} ({name_of(self.pid)}): {why}") from None
 
     def _try(self, inside: Injection, captive: Captive) -> None:
         code = -inside.syscall("seccomp", _SET_MODE_FILTER, self._flags, 0)
@@ -118,11 +121,12 @@ class Crew:
 
     def _make_room(self) -> None:
         """See to it that one more descriptor fits; the limit is put back by `finish`."""
-        soft, hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
-        used = len(os.listdir(f"/proc/{self._chief.tid}/fd"))
-        if soft == resource.RLIM_INFINITY or used + 1 < soft:
+        tid = self._chief.tid
+        used = len(os.listdir(f"/proc/{tid}/fd"))
+        if used + 1 < _descriptors(tid):
             return
         try:
+            soft, hard = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
             more = used + 64
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (more, max(more, hard)))
             self._limit = soft, hard
@@ -186,6 +190,13 @@ def _why(result: int) -> str:
     if result == -errno.EBUSY:
         return "a listener of somebody else is in its chain of filters"
     return f"seccomp(2) says {os.strerror(-result)}"
+
+
+def _descriptors(tid: int) -> int:
+    """How many it may have: RLIMIT_NOFILE. prlimit(2) says so of others' processes to few only."""
+    with open(f"/proc/{tid}/limits", encoding="ascii") as limits:
+        line = next(line for line in limits if line.startswith("Max open files"))
+    return int(line.split()[3])
 
 
 def _pidfd_of(tid: int, pid: int) -> int:
