@@ -23,6 +23,7 @@ from viewosd.errors import ServiceError, ViewError
 from viewosd.keeper import place
 from viewosd.runtime import control
 from viewosd.service import Service, parse_options
+from viewosd.wire.verbs import STATS
 
 
 class Misc(Service):
@@ -48,6 +49,15 @@ class FakeLoaded:
         return self.service.name
 
 
+class FakeStats:
+    def table(self) -> list[dict[str, Any]]:
+        rows = [
+            ("uname", 12, 2, 10, 0, 0, 0, 0, 6.0, 9.5, 40.0),
+            ("openat", 3, 3, 0, 0, 0, 0, 0, None, None, None),
+        ]
+        return [dict(zip(STATS, row, strict=True)) for row in rows]
+
+
 @dataclass
 class FakeView:
     id: int
@@ -56,6 +66,7 @@ class FakeView:
     since: float = 1_700_000_000.0
     owner: int = field(default_factory=os.getuid)
     services: list[FakeLoaded] = field(default_factory=list)
+    stats: FakeStats = field(default_factory=FakeStats)
 
 
 class FakeChild:
@@ -72,14 +83,6 @@ class FakeChild:
         return -code if code < 0 else code << 8
 
 
-class FakeStats:
-    def table(self) -> list[Any]:
-        return [
-            ("uname", 12, 2, 10, 0, 0, 0, 0, 6.0, 9.5, 40.0),
-            ("openat", 3, 3, 0, 0, 0, 0, 0, None, None, None),
-        ]
-
-
 class FakeSupervisor:
     """Offers what `viewosd.runtime.verbs.Supervisor` says."""
 
@@ -88,7 +91,6 @@ class FakeSupervisor:
         self.root = FakeView(0, "main")
         self.views = {0: self.root}
         self.prog: int | None = None
-        self.stats = FakeStats()
         self.known: dict[str, type[Service]] = {"misc": Misc, "late": Late}
         self.inside: Callable[[int], FakeView | None] = lambda pid: None
         self.said: list[tuple[Any, ...]] = []

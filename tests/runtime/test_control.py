@@ -327,7 +327,7 @@ def test_stats_are_rows_with_names(session: Session) -> None:
 def test_a_bug_in_a_handler_is_answered_and_logged(
     session: Session, supervisor: FakeSupervisor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    supervisor.stats = None  # type: ignore[assignment]
+    supervisor.root.stats = None  # type: ignore[assignment]
     assert code(session, "stats", None) == "internal"
     assert "Traceback" in caplog.text
     assert session.call("views")

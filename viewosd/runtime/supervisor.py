@@ -52,7 +52,6 @@ class Supervisor:
         self.root = View(0, plan.viewname, plan.started, owner=os.getuid())
         self._views: dict[int, View] = {0: self.root}
         self.next_view = 1
-        self.stats = self.root.stats
         self.state = State(plan.state)
         self.children = Children(booted.prog, booted.signals)
         self.pump = Pump(Journal(plan.journal))

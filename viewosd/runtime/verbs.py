@@ -17,7 +17,6 @@ from typing import Any, Final, Protocol
 import trio
 
 from ..wire import PROTOCOL
-from ..wire.verbs import STATS
 
 TRACE_QUEUE: Final = 4096
 """Records kept for a client that reads slower than the view runs; later ones are counted only."""
@@ -54,6 +53,8 @@ class View(Protocol):
     def parent(self) -> View | None: ...
     @property
     def services(self) -> Iterable[Loaded]: ...
+    @property
+    def stats(self) -> Any: ...
 
 
 class Child(Protocol):
@@ -73,8 +74,6 @@ class Supervisor(Protocol):
     def views(self) -> Mapping[int, View]: ...
     @property
     def root(self) -> View: ...
-    @property
-    def stats(self) -> Any: ...
     def view_of(self, pid: int) -> View | None: ...
     def processes(self, view: Any) -> list[int]: ...
     def set_name(self, view: Any, name: str) -> None: ...
@@ -354,8 +353,7 @@ def _sendable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 @_verb
 async def stats(sv: Supervisor, ask: Ask, view: int | None) -> Any:
-    rows = sv.stats.table()
-    return [dict(row if isinstance(row, Mapping) else zip(STATS, row, strict=True)) for row in rows]
+    return ask.view.stats.table()
 
 
 @_verb
