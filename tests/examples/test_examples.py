@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,17 @@ EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 def run(user, service: str, *words: str, **options):
     done = user.run("-p", f"{EXAMPLES}/{service}", "--", *words, **options)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@contextmanager
+def started(user, *words: str, **options) -> Iterator[subprocess.Popen[bytes]]:
+    """viewos-run in the background, killed at the end if it still runs."""
+    with user.start(*words, **options) as view:
+        try:
+            yield view
+        finally:
+            if view.poll() is None:
+                view.kill()
 
 
 def test_no_example_is_longer_than_40_lines_or_untested():
@@ -89,18 +102,13 @@ echo fine > ../beside; cat ../beside kept
 def test_ask_first_waits_for_the_answer(me, tmp_path):
     (tmp_path / "sh.answer").write_text("yes\n")
     script = "echo asked; /bin/true; echo $?; /bin/false; echo $?; uname; echo $?"
-    view = me.start(
-        "-p", f"{EXAMPLES}/ask_first.py,directory={tmp_path}", "--", "sh", "-c", script,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    until((tmp_path / "true").exists)
-    (tmp_path / "true.answer").write_text("yes")
-    until((tmp_path / "false").exists)
-    (tmp_path / "false.answer").write_text("no")
-    until((tmp_path / "uname").exists)
-    (tmp_path / "uname.answer").write_text("yes")
-    lines = view.communicate(timeout=100)[0].decode().split()
-    assert lines[1:] == ["0", "126", "Linux", "0"]
+    words = ("-p", f"{EXAMPLES}/ask_first.py,directory={tmp_path}", "--", "sh", "-c", script)
+    with started(me, *words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as view:
+        for name, answer in (("true", "yes"), ("false", "no"), ("uname", "yes")):
+            until((tmp_path / name).exists)
+            (tmp_path / f"{name}.answer").write_text(answer)
+        lines = view.communicate(timeout=100)[0].decode().split()
+    assert lines == ["asked", "0", "126", "Linux", "0"]
 
 
 def test_a_signal_ends_the_wait_of_an_interruptible_hook(me, tmp_path):
@@ -111,13 +119,12 @@ signal.signal(signal.SIGUSR1, lambda *_: None)
 try: os.execv("/bin/true", ["true"])
 except InterruptedError: print("interrupted")
 """
-    view = me.start(
-        "-p", f"{EXAMPLES}/ask_first.py,directory={tmp_path}", "--", "/usr/bin/python3", "-c", script,
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    until((tmp_path / "true").exists)
-    view.send_signal(signal.SIGUSR1)
-    assert view.communicate(timeout=100)[0] == b"interrupted\n"
+    service = f"{EXAMPLES}/ask_first.py,directory={tmp_path}"
+    words = ("-p", service, "--", "/usr/bin/python3", "-c", script)
+    with started(me, *words, stdout=subprocess.PIPE) as view:
+        until((tmp_path / "true").exists)
+        view.send_signal(signal.SIGUSR1)
+        assert view.communicate(timeout=100)[0] == b"interrupted\n"
 
 
 def test_the_packaged_one_is_installed_by_pip_and_found_by_its_entry_point(me, tmp_path):
