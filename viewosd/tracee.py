@@ -110,6 +110,8 @@ class Tracee(Protocol):
         ``/proc/self`` and ``/proc/thread-self`` mean the tracee. The rights are the supervisor's,
         which are the view owner's; as root they are not the tracee's own.
 
+        It never waits: of a FIFO, unless with O_NONBLOCK, it says EAGAIN. Continue such a call.
+
         Returns:
             A descriptor of ours, close-on-exec.
         """

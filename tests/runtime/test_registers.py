@@ -13,8 +13,8 @@ import pytest
 from helpers.rig import rig, serve, syscall
 from viewosd.abi.arch import NATIVE, Arch
 from viewosd.runtime.registers import X86Registers
-from viewosd.syscalls.paths import Truncate
 from viewosd.syscalls.ids import setresuid
+from viewosd.syscalls.paths import Truncate
 from viewosd.syscalls.process import getpgid, getppid
 from viewosd.syscalls.sockets import accept, socket
 from viewosd.verdict import Errno, Return, Verdict

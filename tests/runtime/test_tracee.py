@@ -427,3 +427,27 @@ async def test_an_exclusive_creation_does_not_follow_a_link(tmp_path: Path) -> N
     assert not (tmp_path / "target").exists()
     look = lambda t, n: where(t, AT_FDCWD, path, flags, mode=0o600)  # noqa: E731
     assert await ask(lambda: None, look) == bytes(tmp_path / "target")
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR])
+async def test_an_open_never_waits_for_the_other_end_of_a_fifo(tmp_path: Path, flags: int) -> None:
+    """T21: it would hang every other call of the view."""
+    os.mkfifo(tmp_path / "fifo")
+    path = bytes(tmp_path / "fifo")
+    found = await ask(lambda: None, lambda t, n: where(t, AT_FDCWD, path, flags))
+    assert found in ("EAGAIN", "ENXIO")
+
+
+async def test_what_was_opened_waits_as_it_was_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = bytes(tmp_path / "file")
+
+    def look(t: Any, n: int) -> Any:
+        out = []
+        for flags in (0, os.O_NONBLOCK):
+            fd = t.open(AT_FDCWD, path, flags)
+            out.append(os.get_blocking(fd))
+            os.close(fd)
+        return out
+
+    assert await ask(lambda: None, look) == [True, False]

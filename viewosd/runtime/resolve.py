@@ -59,7 +59,10 @@ class Walk:
 
     def _by_name(self, at: int, path: bytes, flags: int, mode: int) -> int:
         """Owns ``at``, the directory that has been reached."""
-        names = deque(path.split(b"/"))
+        # A slash at the end goes with the last name, for the kernel to judge: it is followed
+        # then if it is a link, and must be a directory.
+        slash = b"/" if path.endswith(b"/") else b""
+        names = deque(path.rstrip(b"/").split(b"/"))
         stay = flags & os.O_NOFOLLOW or (flags & os.O_CREAT and flags & os.O_EXCL)
         try:
             while True:
@@ -69,15 +72,18 @@ class Walk:
                         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
                     name = b"."
                 if not (names and name == b"."):
-                    target = None if stay and not names else self._target(at, name)
+                    keep = stay and not names and not slash
+                    target = None if keep else self._target(at, name)
                     if target is not None:
-                        names.extendleft(reversed(target.split(b"/")))
+                        if not names and target.endswith(b"/"):
+                            slash = b"/"
+                        names.extendleft(reversed(target.rstrip(b"/").split(b"/")))
                         if target.startswith(b"/"):
                             os.close(at)
                             at = os.dup(self._root)
                         continue
                     if not names:
-                        return self._step(at, name, flags, mode)
+                        return self._step(at, name + slash, flags, mode)
                     at, old = self._step(at, name, os.O_PATH | os.O_CLOEXEC, 0), at
                     os.close(old)
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -102,10 +103,12 @@ class ThreadTracee:
     ) -> int:
         if flags & os.O_PATH:
             flags &= os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
-            creates = False
+            creates, asked_too = False, os.O_CLOEXEC
         else:
-            # No controlling terminal of ours comes of it.
-            flags = flags & VALID_OPEN_FLAGS | os.O_NOCTTY
+            flags &= VALID_OPEN_FLAGS
+            # No controlling terminal of ours comes of it, and we do not wait for a FIFO's other
+            # end: everybody would wait with us.
+            asked_too = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
             creates = bool(flags & (os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY))
         root = self._opened("root")
         try:
@@ -117,7 +120,7 @@ class ThreadTracee:
             ours = os.umask(self.umask) if creates else 0
             try:
                 self.check()
-                return walk.open(path, flags | os.O_CLOEXEC, mode & 0o7777 if creates else 0)
+                fd = walk.open(path, flags | asked_too, mode & 0o7777 if creates else 0)
             finally:
                 if creates:
                     os.umask(ours)
@@ -125,6 +128,7 @@ class ThreadTracee:
                     os.close(start)
         finally:
             os.close(root)
+        return fd if flags & (os.O_PATH | os.O_NONBLOCK) else _waiting(fd)
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
         if path.startswith(b"/"):
@@ -210,6 +214,16 @@ class ThreadTracee:
             os.close(ours)
             raise Vanished
         return ours
+
+
+def _waiting(fd: int) -> int:
+    """Take O_NONBLOCK off again, which was not asked for. Closes a FIFO and says EAGAIN: opening
+    it would have had to wait."""
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    os.set_blocking(fd, True)
+    return fd
 
 
 def narrowed(what: Struct, arch: Arch) -> Struct:
