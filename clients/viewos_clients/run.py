@@ -7,7 +7,8 @@ import os
 import sys
 
 from viewosd.keeper import inherit, place
-from viewosd.keeper.keeper import Keeper, run_detached
+from viewosd.keeper.detach import run_detached
+from viewosd.keeper.keeper import Keeper
 from viewosd.keeper.plan import Plan
 
 from . import branch

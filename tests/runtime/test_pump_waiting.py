@@ -363,7 +363,7 @@ async def test_many_threads_with_hooks_of_every_length() -> None:
         results = await view.ask(lambda: in_threads(32, calls))
         assert results == [[n * 1000 + i for i in range(60)] for n in range(32)]
         await at_rest(view)
-        assert len(view.pump._parked) <= 9
+        assert len(view.pump._turn.parked) <= 9
 
 
 async def test_hundreds_of_processes() -> None:

@@ -1,9 +1,7 @@
 """The supervisor's loop: receive and route. One thread, trio.
 
-Who receives: one task at a time has *the turn*. It receives, and answers ``def`` hooks on the
-spot. An ``async def`` hook runs in the very task that received the call, after the turn was given
-away; if the hook did not wait after all, the task takes the turn back before anybody else ran.
-So a hook that does not wait costs no task, and one that waits costs one wake-up of a parked task.
+Who receives: the task that has the turn (`Turn`). It answers ``def`` hooks on the spot; an ``async
+def`` hook runs in the very task that received the call.
 
 How it waits: all listeners are in one epoll set, on which trio waits when nothing happens. While
 calls come fast the loop sleeps up to HOT_MS in poll(2) on them instead: going to sleep there lets
@@ -39,11 +37,11 @@ from .journal import Journal
 from .listener import ANSWER, RESPONSE, Listener
 from .live import NOTIF, Live
 from .tracee import ThreadTracee
+from .turn import Turn
 from .waiting import FAULTS, Waiting
 
 HOT_MS: Final = 1
 TURN_NS: Final = 2_000_000
-SPARE_TASKS: Final = 8
 
 _ZERO: Final = bytes(80)
 _IN: Final = select.EPOLLIN
@@ -76,9 +74,7 @@ class Pump:
         self.on_gone: Callable[[Listener], None] = lambda listener: None
         self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
-        self._turn: trio.lowlevel.Task | None = None
-        self._parked: list[trio.lowlevel.Task] = []
-        self._waking = False
+        self._turn: Turn | None = None
         self._slot_is_free = trio.Event()
         self._aim()
         self._take_slot()
@@ -129,47 +125,13 @@ class Pump:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._turn = Turn(self._receive, nursery)
             nursery.start_soon(self.waiting.sweep)
-            nursery.start_soon(self._worker)
             task_status.started()
 
-    async def _worker(self) -> None:
-        me = trio.lowlevel.current_task()
-        while True:
-            self._waking = False
-            if self._turn is not None:
-                if len(self._parked) >= SPARE_TASKS:
-                    return
-                await self._park(me)
-                continue
-            self._turn = me
-            try:
-                await self._receive(me)
-            finally:
-                if self._turn is me:
-                    self._turn = None
-
-    async def _park(self, me: trio.lowlevel.Task) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._parked.remove(me)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._parked.append(me)
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def _give_turn(self) -> None:
-        """Let somebody else receive as soon as this task waits."""
-        self._turn = None
-        if not self._waking:
-            self._waking = True
-            if self._parked:
-                trio.lowlevel.reschedule(self._parked.pop())
-            else:
-                assert self._nursery is not None
-                self._nursery.start_soon(self._worker)
-
-    async def _receive(self, me: trio.lowlevel.Task) -> None:
-        """Receive and answer for as long as we have the turn."""
+    async def _receive(self) -> None:
+        """Receive and answer for as long as this task has the turn."""
+        assert self._turn is not None
         while not self._slot:
             await self._slot_is_free.wait()
         until = perf_counter_ns() + TURN_NS
@@ -189,11 +151,10 @@ class Pump:
                 if events & _IN:
                     live = self._serve(listener, until)
                     if live is not None:
-                        self._give_turn()
+                        self._turn.give()
                         await self.waiting.wait_for(live)
-                        if self._turn is not None:
+                        if not self._turn.take_back():
                             return  # somebody received while our hook waited
-                        self._turn = me
                         break  # a re-arm may have changed what these numbers are
                 elif events & _HANGUP:
                     # POLLHUP, and nothing else, is the end: no task is left under this filter.
