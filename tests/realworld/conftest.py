@@ -12,18 +12,13 @@ import pytest
 
 from helpers.alike import Alike, needs
 
-from viewosd.testing import services
-
 PROGRAMS = Path(__file__).resolve().parent.parent / "programs"
 KINDS = {
     "empty": [],
     "filter": ["-p", "misc,nodename=box"],
     "trapped": ["-p", str(PROGRAMS / "trap_all.py")],
-    "mirror": ["-p", f"{services.PATH}:Mirror"],
 }
-"""No filter at all; a filter that few calls meet; one that stops most calls and continues them; and
-one whose calls the supervisor makes itself.
-"""
+"""No filter at all; a filter that few calls meet; one that stops most calls and continues them."""
 
 
 @pytest.fixture(params=KINDS)
@@ -41,8 +36,6 @@ def alike(me, kind: list[str], scratch: Path) -> Alike:
 @pytest.fixture
 def alike_for_all(user, kind: list[str], scratch: Path) -> Alike:
     """The same, and as root an ordinary user's views as well."""
-    if user.uid and kind == KINDS["mirror"]:
-        pytest.skip("the mirror makes files as the supervisor, and that is tested in tests/behaviour")
     if user.uid and kind == KINDS["trapped"]:
         shutil.copy(PROGRAMS / "trap_all.py", user.runtime_dir)
         kind = ["-p", str(user.runtime_dir / "trap_all.py")]
