@@ -144,7 +144,7 @@ class FakeSupervisor:
     async def execute(self, view: Any, argv: Any, env: Any, fds: Any, cwd: Any) -> FakeChild:
         self.said.append(("exec", view.id, argv, cwd))
         stdin, stdout, stderr = fds
-        process = subprocess.Popen(  # noqa: ASYNC220  (a thread of a test: nobody is kept waiting)
+        process = subprocess.Popen(
             argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr,
             start_new_session=True,
         )  # fmt: skip

@@ -69,7 +69,7 @@ class Tracee:
         if self._status is None:
             with trio.fail_after(LIMIT_S):
                 await trio.lowlevel.wait_readable(self.pidfd)
-            _, self._status = os.waitpid(self.pid, 0)  # noqa: ASYNC222 - it has ended
+            _, self._status = os.waitpid(self.pid, 0)
         return self._status
 
     @property

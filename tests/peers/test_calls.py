@@ -262,7 +262,7 @@ async def test_t25_names_are_bytes(tmp_path: Path) -> None:
     async with rig(serve(openat, answer)) as view:
         await view.ask(lambda: syscall("openat", -100, name, os.O_CREAT | os.O_RDWR, 0o600))
     assert seen == [name]
-    assert os.path.exists(name)  # noqa: ASYNC240
+    assert os.path.exists(name)
 
 
 @pytest.mark.parametrize("flags", [(), ("-m32",)])

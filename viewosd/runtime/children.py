@@ -53,3 +53,14 @@ class Children:
                 os.read(self._signals, 1 << 12)
             except BlockingIOError:
                 pass
+
+
+class Executed:
+    """A program that a client has started in a view."""
+
+    def __init__(self, children: Children, pid: int) -> None:
+        self._children, self.pid = children, pid
+
+    async def wait(self) -> int:
+        """Its wait status."""
+        return await self._children.wait(self.pid)

@@ -24,7 +24,7 @@ from ..keeper import place, processes
 from . import attach, boot, branches, control, logs, plugins, spawn, takeover
 from .armory import Armory
 from .captive import collect_late
-from .children import Children
+from .children import Children, Executed
 from .journal import Journal
 from .members import Members
 from .observe import Observers
@@ -60,6 +60,7 @@ class Supervisor:
         self.members = Members(os.getpid())
         self.observers = Observers(self)
         self._over = trio.Event()
+        self._beginning = trio.CancelScope()
         self._settled = not plan.generation
         """All is known that there is to know. Before, what a dead supervisor saved is kept."""
 
@@ -80,9 +81,11 @@ class Supervisor:
             await nursery.start(control.serve, self, self._control)
             nursery.start_soon(self.children.run, self._look_for_end)
             nursery.start_soon(self._look_after)
-            if not self.prog.pid and not self.plan.generation:
-                failed = await self._begin()
             nursery.start_soon(self._hear_keeper)
+            if not self.prog.pid and not self.plan.generation:
+                with self._beginning:
+                    failed = await self._begin()
+                failed = 125 if self._beginning.cancelled_caught else failed
             if not failed:
                 self._look_for_end()
                 await self._over.wait()
@@ -164,6 +167,8 @@ class Supervisor:
         while self.link.open:
             await trio.lowlevel.wait_readable(self.link.fileno())
             self.prog.obey()
+        if not self.prog.pid:
+            self._beginning.cancel()  # nobody waits for PROG any more
         self.members.keeper_is_gone()
         self._look_for_end()
 
@@ -178,8 +183,8 @@ class Supervisor:
             collect_late()
             self.members.remember()
             _ = self.views
-            if self.plan.generation:
-                self._look_for_end()  # its processes are not its children: nobody tells it
+            if self.plan.generation or self.members.strangers:
+                self._look_for_end()  # these are not its children: nobody tells it
             await trio.sleep(BEAT_S)
 
     async def _drop_services(self, view: View, gone: list[Loaded]) -> None:
@@ -296,6 +301,7 @@ class Supervisor:
         loaded = Loaded(service, text, permanent)
         try:
             if not self.armory.suffices(wanted) and self.members.processes():
+                self.members.remember()
                 try:
                     await self.armory.rearm(self.members.processes, wanted)
                 finally:
@@ -349,7 +355,7 @@ class Supervisor:
         if failure := await self._exec_failure(child):
             await self.children.wait(child.pid)
             raise (FileNotFoundError if failure[0] == 127 else PermissionError)(0, failure[1])
-        return _Executed(self.children, child.pid)
+        return Executed(self.children, child.pid)
 
     async def stop(self, view: View, seconds: float) -> None:
         """End every process of a view: SIGTERM, and SIGKILL to what is left after ``seconds``."""
@@ -382,14 +388,6 @@ class Supervisor:
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]:
         """A record of every answer from now on; close it to end that."""
         return self.observers.subscribe()
-
-
-class _Executed:
-    def __init__(self, children: Children, pid: int) -> None:
-        self._children, self.pid = children, pid
-
-    async def wait(self) -> int:
-        return await self._children.wait(self.pid)
 
 
 def run(booted: boot.Booted) -> int:
