@@ -562,12 +562,30 @@ async def test_the_end_of_our_own_child_is_left_to_whoever_collects_it() -> None
     assert statuses == [3] * 20
 
 
-async def test_where_mmap_is_hooked_a_string_has_no_place_and_the_call_fails(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with rig(serve(openat, redirect), serve(mmap, lambda c, t: CONTINUE, name="m")) as view:
-        assert await view.ask(opened) == "EPERM"
-    assert "mmap is hooked" in caplog.text
+async def test_a_hook_on_mmap_is_not_asked_for_the_memory_of_our_strings() -> None:
+    asked = []
+    async with rig(
+        serve(openat, redirect), serve(mmap, lambda c, t: asked.append(c), name="m")
+    ) as view:
+        assert await view.ask(lambda: [opened() for _ in range(20)]) == ["/dev/null"] * 20
+    assert rewrite_module.REGION not in [call.len for call in asked]
+
+
+async def test_calls_of_others_that_come_up_meanwhile_are_served_in_their_turn() -> None:
+    """Also those that are rewritten ones, coming back: their hooks are not asked again."""
+    asked = []
+
+    def once(call: Any, tracee: Any) -> Verdict:
+        asked.append(tracee.read_str(call.path))
+        return Rewrite(call.replace(path=NEW))
+
+    def closure() -> list[list[str]]:
+        return [r for _ in range(20) for r in in_threads(10, lambda n: [opened(), opened()])]
+
+    services = (serve(openat, once), serve(mmap, lambda c, t: CONTINUE, name="m"))
+    async with rig(*services) as view:
+        assert await view.ask(closure) == [["/dev/null"] * 2] * 200
+    assert [path for path in asked if path == NEW] == []
 
 
 async def test_where_the_tracee_has_no_memory_left_the_call_fails_once(

@@ -27,7 +27,7 @@ import trio
 from ..abi.arch import NATIVE, Arch
 from ..abi.errno import ERESTARTNOINTR
 from ..abi.seccomp import SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND
-from ..core.routing import Route, Routes
+from ..core.routing import Routes
 from ..core.stats import CONTINUED, RETURNED, SAMPLE
 from ..errors import Vanished
 from ..verdict import Return
@@ -260,30 +260,10 @@ class Pump:
 
     def _take(self, listener: Listener, notif: Any) -> Live | None:
         """The long way of a received call: it is answered, or its hook must be waited for."""
-        cookie, tid, _, nr, arch = notif[:5]
-        args = notif[6:]
-        if tid in self.seized:
-            self._restart(listener, cookie)
+        live = self._asked_for(listener, notif)
+        if live is None:
             return None
-        expected = self.answers.rewriter.expected
-        if tid in expected and self.answers.rewriter.is_expected(tid, nr, args):
-            self._go_on(listener, cookie)
-            return None
-        routes = self.routes if self.route_for is None else self.route_for(tid)
-        route = routes[arch].get(nr)
-        if route is not None:
-            call = route.call.decode(args, _ARCH[arch])
-            live = Live(listener, cookie, tid, nr, route, call)
-        elif arch == _I386 and nr == _SOCKETCALL:
-            inside = self._inside_socketcall(listener, cookie, tid, args, routes)
-            if inside is None:
-                self._go_on(listener, cookie)
-                return None
-            live = inside
-        else:
-            self._go_on(listener, cookie)
-            return None
-        if (old := self.waiting.calls.get(tid)) is not None:
+        if (old := self.waiting.calls.get(live.tid)) is not None:
             self.waiting.cancel(old, "superseded")
         live.slot = self._slot
         live.route.stats.seen += 1
@@ -292,6 +272,26 @@ class Pump:
             return None
         self._take_slot()  # the old one is this call's until it is answered
         return live
+
+    def _asked_for(self, listener: Listener, notif: Any) -> Live | None:
+        """A call that hooks must be asked for; None: it was answered without them."""
+        cookie, tid, _, nr, arch = notif[:5]
+        args = notif[6:]
+        if tid in self.seized:
+            self._restart(listener, cookie)
+            return None
+        expected = self.answers.rewriter.expected
+        if tid not in expected or not self.answers.rewriter.is_expected(tid, nr, args):
+            routes = self.routes if self.route_for is None else self.route_for(tid)
+            if (route := routes[arch].get(nr)) is not None:
+                call = route.call.decode(args, _ARCH[arch])
+                return Live(listener, cookie, tid, nr, route, call)
+            if arch == _I386 and nr == _SOCKETCALL:
+                inside = self._inside_socketcall(listener, cookie, tid, args, routes)
+                if inside is not None:
+                    return inside
+        self._go_on(listener, cookie)
+        return None
 
     def _go_on(self, listener: Listener, cookie: int) -> None:
         try:
@@ -357,14 +357,11 @@ class Pump:
 
     def adopt(self, slot: int, listener: Listener, begun: bool, attempts: int) -> None:
         """Answer a call that was received earlier, by us or by a supervisor that died with it."""
-        cookie, tid, _, nr, arch, _, *args = NOTIF(self.journal.window(slot))
-        routes = self.routes if self.route_for is None else self.route_for(tid)
-        route: Route | None = routes[arch].get(nr)
-        if route is None or not listener.alive(cookie):
-            self._go_on(listener, cookie)
+        notif = NOTIF(self.journal.window(slot))
+        live = self._asked_for(listener, notif) if listener.alive(notif[0]) else None
+        if live is None:
             self._release(slot)
             return
-        live = Live(listener, cookie, tid, nr, route, route.call.decode(tuple(args), _ARCH[arch]))
         live.slot = slot
         if not self.waiting.refused_again(live, begun, attempts):
             assert self._nursery is not None

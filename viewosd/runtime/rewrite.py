@@ -21,7 +21,6 @@ from typing import Final
 
 from ..abi.arch import Arch
 from ..abi.errno import ERESTARTNOINTR
-from ..abi.sysno import SYSNO
 from ..errors import BadAddress, Vanished
 from ..syscalls.base import Syscall
 from ..syscalls.numbers import number_of
@@ -102,8 +101,6 @@ class Rewriter:
             return f"{type(call).__name__} does not exist on {arch.name}"
         trial = _Strings(0)
         call.encode(trial.place)  # it raises now or never, and tells how much room it needs
-        if trial.data and SYSNO[arch][_MMAP[arch]] in trapped.get(arch, ()):
-            return "mmap is hooked, so no memory can be had for its strings"
         try:
             captive = Captive(live.tid, arch)
         except CannotStop as error:
