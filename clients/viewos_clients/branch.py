@@ -17,13 +17,14 @@ def enclosing() -> int | None:
     """The serverid of the view that we are in; None: we are in none.
 
     Cheap where there is nothing to find: the supervisor is an ancestor with a socket, or else there
-    is a filter on us (we are below an attached process, or below a successor's keeper).
+    is a filter on us (we are below an attached process, or below a successor's keeper), or some
+    view has a successor, which would be no ancestor.
     """
     pid, found = os.getppid(), False
     while pid > 1 and not found:
         found = os.path.lexists(place.socket_path(pid))
         pid = parent_of(pid)
-    if not found and not _filtered():
+    if not found and not _filtered() and not any(map(_succeeded, place.names())):
         return None
     from .session import inside
 
@@ -51,6 +52,15 @@ def enter(serverid: int, plan: Plan) -> None:
                 ours.call("add", view, os.fsencode(text), False)
     except (Refused, OSError) as error:
         raise StartError(str(error)) from None
+
+
+def _succeeded(serverid: int) -> bool:
+    """Is the first supervisor of a view gone?"""
+    try:
+        with open(f"/proc/{serverid}/comm", "rb") as comm:
+            return not comm.read().startswith(b"viewosd: ")
+    except OSError:
+        return True
 
 
 def _filtered() -> bool:

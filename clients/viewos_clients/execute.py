@@ -80,7 +80,7 @@ def _execute(view: str | None, argv: list[str]) -> int:
                 code = os.waitstatus_to_exitcode(result_of(message)["status"])
                 sys.stdout.flush()
                 return code if code >= 0 else 128 - code
-    raise ConnectionResetError("the view has ended")
+    raise ConnectionResetError("the view's supervisor has ended; PROG may run on")
 
 
 def _cwd() -> bytes:

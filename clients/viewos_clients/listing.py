@@ -14,7 +14,7 @@ from viewosd.wire import Notification, Response
 from viewosd.wire.verbs import STATS
 
 from .output import VIEW_COLUMNS, as_json, complain, table, user_name, view_row
-from .session import Session, everywhere, locate, result_of
+from .session import Refused, Session, everywhere, locate, result_of
 
 
 def ls(asked: Namespace) -> None:
@@ -90,24 +90,38 @@ def services(asked: Namespace) -> None:
 
 
 def trace(asked: Namespace) -> None:
-    """``viewos trace``: a line per answered call, until the view ends or we are interrupted."""
+    """``viewos trace``: a line per answered call, until the view ends or we are interrupted.
+
+    If the supervisor is replaced meanwhile we go on with its successor.
+    """
     session, view = locate(asked.view)
-    with session:
-        request = session.start("trace", view)
-        try:
-            for message in session.messages():
-                if isinstance(message, Response) and message.id == request:
-                    result_of(message)
-                    return
-                if isinstance(message, Notification) and message.verb == "trace":
-                    _, records, lost = list(message.params)
-                    for record in records:
-                        print(_json_line(record) if asked.json else trace_line(record))
-                    if lost:
-                        complain("viewos trace", f"{lost} calls came too fast to be shown")
-                    sys.stdout.flush()
-        except KeyboardInterrupt:
-            pass
+    try:
+        while True:
+            with session:
+                _trace(session, view, asked.json)
+            try:
+                session = Session(session.serverid)
+            except (OSError, Refused):
+                return  # the view has ended
+            complain("viewos trace", "the supervisor was replaced; calls may be missing here")
+    except KeyboardInterrupt:
+        pass
+
+
+def _trace(session: Session, view: int | None, json: bool) -> None:
+    """Until the supervisor hangs up."""
+    session.start("trace", view)
+    with suppress(ConnectionError):
+        for message in session.messages():
+            if isinstance(message, Response):
+                result_of(message)
+            elif isinstance(message, Notification) and message.verb == "trace":
+                _, records, lost = list(message.params)
+                for record in records:
+                    print(_json_line(record) if json else trace_line(record))
+                if lost:
+                    complain("viewos trace", f"{lost} calls came too fast to be shown")
+                sys.stdout.flush()
 
 
 def _json_line(record: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ from viewosd import wire
 from viewosd.keeper import place
 from viewosd.wire import Bulk, Message, Notification, PeerError, Request, Response
 
+_AGAIN: Final = {"hello", "views", "ps", "list", "stats", "probe"}
+"""Verbs that change nothing: asked once more if the supervisor was replaced while it answered."""
 HELLO_S: Final = 10.0
 """Seconds a supervisor may take to say hello: it may be loading its services just now."""
 
@@ -51,6 +53,7 @@ class Session:
             OSError: nobody there, or nobody answers.
             Refused: it does not want us.
         """
+        self.serverid = serverid
         self._sock = place.connect(serverid)
         self._next = 0
         try:
@@ -60,7 +63,6 @@ class Session:
         except BaseException:
             self._sock.close()
             raise
-        self.serverid: int = told["serverid"]
         self.owner: int = told["owner"]
         self.view: int | None = told["view"]
         self.views: list[tuple[int, str]] = [(id, name) for id, name in told["views"]]
@@ -82,6 +84,21 @@ class Session:
             Refused: with the supervisor's reason.
             ConnectionError: it ended meanwhile.
         """
+        try:
+            return self._call(verb, params, fds)
+        except ConnectionError:
+            if verb not in _AGAIN:
+                raise
+        try:
+            again = place.connect(self.serverid)
+        except FileNotFoundError:
+            raise ConnectionResetError("the view has ended") from None
+        again.settimeout(self._sock.gettimeout())
+        self._sock.close()
+        self._sock = again
+        return self._call(verb, params, fds)
+
+    def _call(self, verb: str, params: tuple[Any, ...], fds: tuple[int, ...]) -> Any:
         id = self.start(verb, *params, fds=fds)
         for message in self.messages():
             if isinstance(message, Response) and message.id == id:

@@ -146,23 +146,31 @@ def connect(serverid: int, uid: int | None = None) -> socket.socket:
 def sockets(uid: int | None = None) -> dict[int, str]:
     """Serverid and socket of every view of a user that is alive. Names of dead ones are removed."""
     alive: dict[int, str] = {}
-    for place in candidates(uid):
+    for serverid, path in names(uid).items():
         try:
-            names = os.listdir(place)
+            connect(serverid, uid).close()
+        except (ConnectionRefusedError, FileNotFoundError):
+            _unlink(path)
         except OSError:
             continue
-        for name in names:
+        else:
+            alive[serverid] = path
+    return alive
+
+
+def names(uid: int | None = None) -> dict[int, str]:
+    """Serverid and socket of every view of a user, dead ones too. Nobody is asked."""
+    found: dict[int, str] = {}
+    for place in candidates(uid):
+        try:
+            entries = os.listdir(place)
+        except OSError:
+            continue
+        for name in entries:
             number, dot, kind = name.partition(".")
             if dot and kind == "sock" and number.isdecimal():
-                try:
-                    connect(int(number), uid).close()
-                except (ConnectionRefusedError, FileNotFoundError):
-                    _unlink(f"{place}/{name}")
-                except OSError:
-                    continue
-                else:
-                    alive[int(number)] = f"{place}/{name}"
-    return dict(sorted(alive.items()))
+                found[int(number)] = f"{place}/{name}"
+    return dict(sorted(found.items()))
 
 
 def note(serverid: int, line: str) -> None:
