@@ -20,7 +20,8 @@ class Members:
         ancestor: the supervisor, whose descendants all are: it is their subreaper. For a
             successor: the keeper.
         besides: below the ancestor and no member: the successor itself.
-        strangers: processes that were attached, and those whose ancestor has ended before them.
+        strangers: processes that were attached, and those that they started, whose ancestors may
+            end before them.
         left_out: children of strangers, with their start times, that were there when these were
             attached, and are no members.
         adopted: process id to the branch root that it counts to, though not below it.
@@ -39,9 +40,13 @@ class Members:
         found = descendants(self.ancestor) if self.ancestor else []
         if self.besides:
             found = [p for p in found if p != self.besides] + descendants(self.besides)
-        for pid in self.strangers:
+        for pid in list(self.strangers):
+            if parent_of(pid) in self.strangers and pid not in self.left_out:
+                continue  # found below its parent
             if self.alive(pid):
-                found += [pid, *(p for p in descendants(pid) if self._follows(p, pid))]
+                following = [p for p in descendants(pid) if self._follows(p, pid)]
+                self.strangers.update(following)  # its parents may end before it
+                found += [pid, *following]
         return list(dict.fromkeys(found))
 
     def _follows(self, pid: int, stranger: int) -> bool:
@@ -112,9 +117,15 @@ class Members:
         self._branches.clear()
 
     def remember(self) -> None:
-        """Look who is there while the ancestor lives: once it is gone they are hard to find."""
-        if self.besides:
-            self._last = self.processes()
+        """Look who is there while their ancestors live: once these are gone they are hard to find.
+
+        Who was started by a stranger and left alone between two looks is lost: it keeps our filter,
+        and we do not know.
+        """
+        if self.besides or self.strangers:
+            found = self.processes()
+            if not (self.besides and self.ancestor) or parent_of(self.besides) == self.ancestor:
+                self._last = found  # else the keeper has just ended, and nobody is below it now
 
     def everybody(self) -> list[int]:
         """As `processes`, and those that were there a moment ago."""
