@@ -7,13 +7,13 @@ import random
 import re
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.pty import name_of
 from helpers.waiting import until
 from viewosd.keeper.processes import descendants
 
@@ -26,15 +26,14 @@ class Bad(Service):
 """
 
 
-def trash() -> set[str]:
-    """Names in /tmp; other programs of the machine make some too."""
-    return {n for n in os.listdir(tempfile.gettempdir()) if "viewos" in n}
-
-
 @pytest.fixture
 def spotless(user) -> Iterator[None]:
-    """After the test: no process of ours, no socket, no log, no file in /tmp, no mount."""
-    mounts, files = Path("/proc/self/mountinfo").read_text(), trash()
+    """After the test: no process of ours, no socket, no log, no temporary file, no mount."""
+    mounts = Path("/proc/self/mountinfo").read_text()
+    temporary = user.runtime_dir / "tmp"
+    temporary.mkdir()
+    os.chown(temporary, user.uid, -1)
+    user.environment["TMPDIR"] = str(temporary)
     before = set(descendants(os.getpid()))
     yield
     until(lambda: not set(descendants(os.getpid())) - before, "the end of every process")
@@ -42,7 +41,7 @@ def spotless(user) -> Iterator[None]:
     assert [p.name for p in user.runtime_dir.glob("*.sock")] == []
     assert [p.read_text() for p in user.runtime_dir.glob("*.log")] == []
     assert Path("/proc/self/mountinfo").read_text() == mounts
-    assert trash() == files
+    assert not list(temporary.iterdir())
 
 
 def refused(ended: subprocess.CompletedProcess[bytes], status: int = 125) -> str:
@@ -236,6 +235,7 @@ def test_whoever_is_killed_at_any_step_leaves_nothing(user, kind: list[str]) -> 
         time.sleep(chance.uniform(0, 0.5))
         family = descendants(keeper.pid)
         victim = chance.choice([keeper.pid, *family])
+        named = f"{victim} {name_of(victim)}"
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
@@ -252,7 +252,11 @@ def test_whoever_is_killed_at_any_step_leaves_nothing(user, kind: list[str]) -> 
                 raise AssertionError(
                     f"round {round}: {victim} of {family} was killed and it hangs"
                 ) from None
-        until(lambda: not user.views(), "the end of the view")
+        until(lambda: not user.views(), f"the end of the view; {named} of {family} was killed")
+    # That a supervisor was killed is in a log, as it should be; nothing else is.
+    for log in user.runtime_dir.glob("*.log"):
+        assert re.fullmatch(r"(.* supervisor \d+ of its view takes over\n)+", log.read_text())
+        log.unlink()
 
 
 # -- where views are found

@@ -247,10 +247,21 @@ class Keeper:
                 os.kill(pid, signal.SIGKILL)
         self._forget_socket()
 
+    def _give_up(self) -> None:
+        """Before PROG runs: the supervisor sees the link close and ends. If somebody has killed it
+        its socket is ours to remove; if it takes long, it will do that itself.
+        """
+        self._link.close()
+        with contextlib.suppress(ProcessLookupError):
+            gone = os.pidfd_open(self._supervisor)
+            if select.select([gone], [], [], 1)[0]:
+                self._forget_socket()
+
     def _forget_socket(self) -> None:
         if self._plan.enter is None:
             place.abandon()
-            place.remove(self._plan.serverid)
+            # Until it has told its id it may have died between publishing its socket and that.
+            place.remove(self._plan.serverid or self._supervisor)
 
     def _reap_prog(self) -> int | None:
         flags = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -306,7 +317,8 @@ class Keeper:
                     return status
             elif not self._running:
                 if number in _ENDING:
-                    return 128 + int(number)  # the supervisor sees the link close and ends
+                    self._give_up()
+                    return 128 + int(number)
             elif number == signal.SIGCONT:
                 self._go_on(sender)
             elif self._is_for_prog(number, code, sender):
