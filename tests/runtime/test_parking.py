@@ -98,6 +98,20 @@ def test_a_death_between_putting_and_clearing_leaves_each_key_once(ends, files):
     heir.close()
 
 
+def test_a_successor_clears_whatever_lane_the_dead_one_used(ends, files):
+    for generation in range(4):
+        parking = Parking(ends)
+        parking.put([(generation, files[generation])])
+        parking.keep_only([(10 + generation, files[10 + generation])])
+        parking.put([(20 + generation, files[20 + generation])])
+        assert names(parking.look()) == expected([10 + generation, 20 + generation])
+        parking.close()
+    last = Parking(ends)
+    last.keep_only([])
+    assert names(last.look()) == {}
+    last.close()
+
+
 def test_a_full_place_says_so_and_has_room_again_after_clearing(parking, files):
     with pytest.raises(OSError) as caught:  # noqa: PT011, PT012 - which, and when, is looked at below
         for key in range(100_000):

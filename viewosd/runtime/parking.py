@@ -16,7 +16,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _TOGETHER: Final = 200  # descriptors in one message; the kernel takes 253 (SCM_MAX_FD)
@@ -55,14 +55,12 @@ class Parking:
         """New duplicates of everything that is parked, each key once; they are the caller's."""
         found: dict[int, int] = {}
         for _, out in self._lanes:
-            out.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
-            while (message := _receive(out, socket.MSG_PEEK)) is not None:
+            for message in _peek(out):
                 for key, fd in message:
                     if key in found:  # whoever was killed while it made room left two
                         os.close(fd)
                     else:
                         found[key] = fd
-            out.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, -1)
         return list(found.items())
 
     def keep_only(self, listeners: Parked) -> None:
@@ -71,21 +69,40 @@ class Parking:
         Raises:
             OSError: as `put`; then nothing was changed for the worse.
         """
+        old, new = (out for _, out in self._lanes)
+        # Something is there already if a supervisor was killed just here, or used this lane.
+        before = 0
+        for message in _peek(new):
+            _close_all(message)
+            before += 1
         self._lanes.reverse()
         try:
             self.put(listeners)
         except OSError:
             self._lanes.reverse()
             raise
-        _, out = self._lanes[1]
-        while (message := _receive(out, 0)) is not None:
-            for _, fd in message:
-                os.close(fd)
+        while (taken := _receive(old, 0)) is not None:
+            _close_all(taken)
+        for _ in range(before):
+            _close_all(_receive(new, 0) or [])
 
     def close(self) -> None:
         """Our duplicates of the ends."""
         for end in self._lanes[0]:
             end.close()
+
+
+def _peek(end: socket.socket) -> Iterator[list[tuple[int, int]]]:
+    """Every message, as if it were taken out."""
+    end.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
+    while (message := _receive(end, socket.MSG_PEEK)) is not None:
+        yield message
+    end.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, -1)
+
+
+def _close_all(message: list[tuple[int, int]]) -> None:
+    for _, fd in message:
+        os.close(fd)
 
 
 def _receive(end: socket.socket, flags: int) -> list[tuple[int, int]] | None:
