@@ -196,7 +196,9 @@ def supervisor_of(keeper: int) -> int:
     for pid in descendants(keeper):
         try:
             with open(f"/proc/{pid}/comm") as comm, open(f"/proc/{pid}/status") as status:
-                if comm.read().startswith("viewosd:") and f"PPid:\t{keeper}\n" in status.read():
+                lines = status.read()
+                alive = "State:\tZ" not in lines and "State:\tX" not in lines
+                if comm.read().startswith("viewosd:") and f"PPid:\t{keeper}\n" in lines and alive:
                     return pid
         except (FileNotFoundError, ProcessLookupError):
             pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from viewosd import CONTINUE, InjectFd, Return, Rewrite, Service, Tracee, Verdict, hook
-from viewosd.syscalls import getpgid, getpriority, getsid, openat, times
+from viewosd.syscalls import getpgid, getpriority, getsid, newfstatat, openat, times
 
 HERE = Path(__file__).parent
 
@@ -93,6 +93,11 @@ class Works(Service):
     async def late(self, call: getsid, tracee: Tracee) -> Verdict:
         await trio.sleep(0.001)
         return Return(call.pid + 1)
+
+    @hook(newfstatat)
+    async def look(self, call: newfstatat, tracee: Tracee) -> Verdict:
+        await trio.sleep(0)
+        return CONTINUE
 
     @hook(getpgid)
     def other(self, call: getpgid, tracee: Tracee) -> Verdict:

@@ -1,0 +1,159 @@
+"""Who is of a view, and of which branch: real processes, real /proc."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.waiting import until
+from viewosd.keeper.processes import descends, lineage, parent_of, state_of
+from viewosd.runtime.members import Members, leader_of
+
+CHAIN = """
+import os, sys, threading
+depth = int(sys.argv[1])
+while depth:
+    if os.fork():
+        os.wait()
+        os._exit(0)
+    depth -= 1
+threading.Thread(target=lambda: sys.stdin.read(), daemon=True).start()
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+class Chain:
+    """A process, its child, and so on; `pids` from the top."""
+
+    def __init__(self, depth: int) -> None:
+        words = [sys.executable, "-S", "-c", CHAIN, str(depth)]
+        self.top = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.top.stdout is not None
+        self.last = int(self.top.stdout.readline())
+        line = lineage(self.last)
+        self.pids = line[: line.index(self.top.pid) + 1][::-1]
+
+    def close(self) -> None:
+        for pid in self.pids:
+            if state_of(pid) not in ("", "Z"):
+                os.kill(pid, signal.SIGKILL)
+        self.top.communicate()
+        self.top.wait()
+
+
+@pytest.fixture
+def chain() -> Iterator[Chain]:
+    made = Chain(4)
+    yield made
+    made.close()
+
+
+def test_all_below_the_ancestor_are_members_and_it_is_not(chain):
+    members = Members(chain.pids[0])
+    assert members.processes() == chain.pids[1:]
+    assert not members.has(chain.pids[0])
+    assert all(members.has(pid) for pid in chain.pids[1:])
+    assert not members.has(os.getpid())
+    assert not members.nobody_left() or not members.besides
+
+
+def test_a_thread_is_where_its_process_is(chain):
+    members = Members(chain.pids[0])
+    threads = until(lambda: threads_of(chain.last), "its thread")
+    assert members.has(threads[0])
+    assert leader_of(threads[0]) == chain.last
+    root = chain.pids[2]
+    assert members.branch_root(threads[0], {root: root}) == root
+    assert leader_of(2**22 + 1) == 0
+
+
+def threads_of(pid: int) -> list[int]:
+    return [tid for tid in map(int, os.listdir(f"/proc/{pid}/task")) if tid != pid]
+
+
+def test_the_nearest_root_counts(chain):
+    members = Members(chain.pids[0])
+    _, one, two, three, four = chain.pids
+    roots = {one: one, three: three}
+    found = [members.branch_root(pid, roots) for pid in (one, two, three, four)]
+    assert found == [one, one, three, three]
+
+
+def test_a_keeper_is_not_of_its_branch_but_all_below_it_are(chain):
+    members = Members(chain.pids[0])
+    _, keeper, root, three, _ = chain.pids
+    roots = {keeper: root, root: root}
+    assert members.branch_root(keeper, roots) == 0
+    assert members.branch_root(three, roots) == root
+    members.forget_branches()
+    os.kill(root, signal.SIGSTOP)
+    assert members.branch_root(root, {keeper: root}) == root
+
+
+def test_an_adopted_process_counts_with_all_below_it(chain):
+    members = Members(chain.pids[0])
+    members.adopted[chain.pids[2]] = 77
+    found = [members.branch_root(pid, {77: 77}) for pid in chain.pids[1:]]
+    assert found == [0, 77, 77, 77]
+    assert members.adopted_by(77) == [chain.pids[2]]
+
+
+def test_a_branch_is_remembered_for_a_moment_and_forgotten_on_demand(chain):
+    members = Members(chain.pids[0])
+    root = chain.pids[1]
+    assert members.branch_root(chain.last, {}) == 0
+    members.forget_branches()
+    assert members.branch_root(chain.last, {root: root}) == root
+
+
+def test_when_the_keeper_is_gone_those_who_were_there_are_still_members():
+    """As a successor sees it: it is the ancestor's child itself, and no member."""
+    chain = Chain(4)
+    try:
+        keeper, successor, *rest = chain.pids
+        members = Members(keeper, besides=successor)
+        members.remember()
+        assert members.everybody() == rest
+        os.kill(keeper, signal.SIGKILL)
+        until(lambda: parent_of(successor) != keeper, "another parent")
+        members.remember()  # it must not forget them now that nobody is below the keeper
+        members.keeper_is_gone()
+        assert members.has(rest[0])
+        assert set(members.processes()) >= set(rest)
+        assert not members.nobody_left()
+    finally:
+        chain.close()
+
+
+def test_the_way_up_ends_where_nobody_is_seen():
+    line = lineage(os.getpid())
+    assert line[0] == os.getpid()
+    assert line[1] == os.getppid()
+    assert descends(os.getpid(), line[-1])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert lineage(gone.pid) == []
+    assert not descends(gone.pid, os.getpid())
+
+
+def test_the_way_up_starts_again_when_a_parent_ends_under_it(chain, monkeypatch):
+    """Its children belong to somebody further up by then."""
+    from viewosd.keeper import processes
+
+    real, gone = processes._stat, []
+
+    def stat(pid: int) -> list[bytes]:
+        if pid == chain.pids[2] and not gone:
+            gone.append(pid)
+            return []  # as if it had ended between two looks
+        return real(pid)
+
+    monkeypatch.setattr(processes, "_stat", stat)
+    assert lineage(chain.last)[:5] == chain.pids[::-1]
+    assert gone
