@@ -1,8 +1,9 @@
 """Services that trap something each, so that loading one more re-arms the view.
 
-``layers.py:Parent``: getppid(2) returns 4242. ``layers.py:L0`` to ``L79``: personality(1000 + n)
-returns n. ``layers.py:Late``: getsid(2) returns 777 after a while. ``layers.py:Never``: getpgid(2)
-returns 7 once a file named ``open`` is beside us, and till then its hook waits.
+``layers.py:Parent``: getppid(2) returns 4242. ``L0`` to ``L79``: personality(1000 + n) returns n.
+``W0`` to ``W7``: ioctl(2) with 200 requests each goes on, which makes filters long. ``Late``:
+getsid(2) returns 777 after a while. ``Never``: getpgid(2) returns 7 once the file $GATE is there, and
+till then its hook waits. ``Programs``, ``Files``: their calls are looked at and go on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import os
 from pathlib import Path
 
 import trio
+import trio.lowlevel
 
 from viewosd import Return, Service, Tracee, Verdict, hook
-from viewosd.syscalls import Exec, getpgid, getppid, getsid, mmap, openat, personality, prctl
+from viewosd.syscalls import Exec, getpgid, getppid, getsid, ioctl, mmap, openat, personality, prctl
 
 
 class Parent(Service):
@@ -57,7 +59,7 @@ class Programs(Service):
 
     @hook(Exec)
     async def look(self, call: Exec, tracee: Tracee) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
 
 class Files(Service):
@@ -86,4 +88,14 @@ def _layer(number: int) -> type[Service]:
     return type(f"L{number}", (Service,), {"__module__": __name__} | body)
 
 
+def _wide(number: int) -> type[Service]:
+    def answer(self: Service, call: ioctl, tracee: Tracee) -> None:
+        return None
+
+    requests = frozenset(0x8000_0000 + 97 * (200 * number + i) for i in range(200))
+    body = {"name": f"w{number}", "answer": hook(ioctl, request=requests)(answer)}
+    return type(f"W{number}", (Service,), {"__module__": __name__} | body)
+
+
+globals().update({f"W{n}": _wide(n) for n in range(8)})
 globals().update({f"L{n}": _layer(n) for n in range(80)})

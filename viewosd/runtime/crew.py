@@ -21,6 +21,7 @@ from ..abi.seccomp import (
     SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
     SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 )
+from ..core.chain import ROOM, room_for
 from ..errors import Vanished
 from ..keeper.unsafe import PR_SET_NO_NEW_PRIVS
 from . import memory, unsafe
@@ -55,6 +56,7 @@ class Crew:
         """How many filters its threads are under, the least."""
         # TSYNC makes every thread's filters those of the caller: so it may be used only where all
         # have the same, or filters that one thread put on itself would spread.
+        self._most = max(filters.values())
         self._one_by_one = len(set(filters.values())) > 1
         self._chief = self._choose(
             [c for t, c in captives.items() if c.stopped and filters[t] == self.filters]
@@ -82,6 +84,11 @@ class Crew:
         try:
             if any(int(facts.get("Seccomp", 0)) == _STRICT for facts in self._facts.values()):
                 raise CannotStop("it is in seccomp's strict mode: one more call would kill it")
+            # Those below are no longer, if they are ours: a filter only grows.
+            if (self._most + 1) * room_for(self._bytecode) > ROOM:
+                raise CannotStop(
+                    f"it is under {self._most} filters, and the kernel takes no more; start it anew"
+                )
             self._address = self._rewriter.region(self._chief, len(self._bytecode) + 16)
             compat = self._chief.registers().mode is Arch.I386
             fprog = struct.pack(
