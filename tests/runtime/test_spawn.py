@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -204,3 +205,18 @@ def test_a_child_that_is_killed_while_it_waits_is_gone():
     signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
     assert finish(child) == (None, -signal.SIGKILL)
     until(lambda: not state_of(child.pid), "the child to be gone")
+
+
+def test_a_program_gets_the_descriptor_limit_that_we_were_given():
+    # In a process of its own: a hard limit that was lowered can't be raised again.
+    code = (
+        "import os, resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))\n"
+        "from viewosd.runtime import spawn\n"
+        "spawn.raise_limits()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)\n"
+        "child = spawn.start(spawn.Program([b'sh', b'-c', b'ulimit -Sn; ulimit -Hn'], [b'PATH=/bin']))\n"
+        "os.waitpid(child.pid, 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:3] == ["(200, 200)", "100", "200"]

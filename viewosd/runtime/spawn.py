@@ -15,6 +15,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import signal
 import struct
 import time
@@ -46,6 +47,9 @@ _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.E
 _DEFAULT_PATH: Final = b"/bin:/usr/bin"
 _STEP: Final = 0.0002  # seconds
 _STEPS: Final = 300_000  # a minute or more: then whoever started us is dead, and so must we be
+
+
+_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 class Program:
@@ -226,6 +230,15 @@ def _wait_for_go(shared: mmap.mmap) -> None:
     raise TimeoutError(errno.ETIMEDOUT, "nobody fetched the listener")
 
 
+def raise_limits() -> None:
+    """Let the supervisor have as many descriptors as it may: one for each listener, and more. What
+    it starts gets the limit that we were given.
+    """
+    _, hard = _NOFILE
+    with contextlib.suppress(ValueError, OSError):  # the limit of the system is below it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _put_right(program: Program, status: int) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         action = signal.SIG_IGN if number in program.ignored else signal.SIG_DFL
@@ -238,6 +251,7 @@ def _put_right(program: Program, status: int) -> None:
         os.fchdir(program.cwd)
     if program.fds is not None:
         _arrange(program.fds, status)
+    resource.setrlimit(resource.RLIMIT_NOFILE, _NOFILE)  # last: ours may lie above it
 
 
 def _arrange(fds: Mapping[int, int], status: int) -> None:

@@ -392,5 +392,6 @@ class Supervisor:
 
 def run(booted: boot.Booted) -> int:
     """Serve a view to its end; the supervisor's exit status."""
+    spawn.raise_limits()
     logs.start(booted.plan)
     return trio.run(Supervisor(booted).run)
