@@ -253,3 +253,19 @@ async def test_a_call_that_ended_two_supervisors_fails(
 
 def test_a_slot_holds_what_the_kernel_writes() -> None:
     assert SLOT >= 80 + 12
+
+
+def test_a_descriptor_that_was_given_and_not_told_is_known_to_the_successor(memfd: int) -> None:
+    first = Journal(memfd)
+    slot, other = first.take(), first.take()
+    for one in (slot, other):
+        receive(first, one, listener=5, cookie=100 + one)
+    first.add(slot, 0)
+    first.add(other, 7)
+    first.add(other, None)
+    first.close()
+    second = Journal(memfd)
+    assert (second.added(slot), second.added(other)) == (0, None)
+    second.prepare(slot, 5)
+    assert second.added(slot) is None
+    second.close()

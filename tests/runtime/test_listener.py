@@ -87,7 +87,6 @@ def test_an_answered_cookie_is_dead(by_hand: Any) -> None:
         lambda: hand.listener.give(cookie, 2),
         lambda: hand.listener.fail(cookie, 5),
         lambda: hand.listener.go_on(cookie),
-        lambda: hand.listener.inject(cookie, 0, False),
         lambda: hand.listener.add(cookie, 0, False),
     ):
         with pytest.raises(Vanished):

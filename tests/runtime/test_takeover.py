@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from viewosd.abi.arch import NATIVE
+from viewosd.abi.arch import NATIVE, Arch
 from viewosd.abi.sysno import SYSNO
+from viewosd.core.traps import Term
 from viewosd.core.view import View
 from viewosd.keeper.link import Link
 from viewosd.keeper.plan import Plan
@@ -145,6 +146,23 @@ async def test_nothing_is_written_down_before_all_is_known(plan, service):
     with supervisor(plan) as heir:
         heir.save()
         assert heir.state.load() == before
+
+
+async def test_what_a_re_arm_would_have_added_is_counted_on_and_not_relied_on(plan):
+    number = SYSNO[NATIVE]["getppid"]
+    wanted = {Arch(NATIVE): {number: (Term(),)}}
+    with supervisor(plan) as dead:
+        dead.armory.attempted = wanted
+        dead.armory.record()
+    with supervisor(plan) as heir:
+        await successor_of(plan, heir)
+        assert number in heir.armory.installed[int(NATIVE)]
+        assert not heir.armory.suffices(wanted)
+        heir._settled = True
+        heir.save()
+    with supervisor(plan) as next_one:
+        await successor_of(plan, next_one)
+        assert not next_one.armory.suffices(wanted)
 
 
 async def test_a_successor_whose_keeper_is_gone_claims_no_process(plan):

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..core.stats import CONTINUED, FAILED, FAULT, INJECTED, RETURNED, REWRITTEN, CallStats
 from ..errors import Vanished
 from ..verdict import CONTINUE, Continue, Errno, InjectFd, Return, Rewrite, Verdict
+from .journal import Journal
 from .live import Live
 from .rewrite import Rewriter
 
@@ -33,7 +34,8 @@ class Answers:
         observer: told of every answer, while somebody traces.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
         self.rewriter = Rewriter()
         self.trapped: dict[int, frozenset[int]] = {}
         self.observer: Observer | None = None
@@ -84,28 +86,32 @@ class Answers:
             raise TypeError("not a verdict")
 
     def _inject(self, live: Live, verdict: InjectFd) -> bool:
-        """ADDFD. A failure (False) is the tracee's errno, never a CONTINUE."""
+        """ADDFD. A failure (False) is the tracee's errno, never a CONTINUE.
+
+        In two steps, for two reasons. A supervisor that is killed within an ADDFD that answers as
+        well lets the call return 0 with nothing installed, until commit 832b9b176be0; between our
+        two steps the journal knows the number. And a copy of ours that can be written must be
+        closed before the tracee goes on: it may execve the file next, and ETXTBSY would be our
+        doing.
+        """
         listener, cookie = live.listener, live.cookie
         try:
-            writable = fcntl.fcntl(verdict.fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            fcntl.fcntl(verdict.fd, fcntl.F_GETFD)
         except OSError as error:
             raise ValueError(f"descriptor {verdict.fd}: {error.strerror}") from None
         try:
-            if verdict.keep or not writable:
-                listener.inject(cookie, verdict.fd, verdict.cloexec)
-            else:
-                # Our writable copy must be closed before the tracee goes on: it may execve the
-                # file next, and ETXTBSY would be our doing.
-                number = listener.add(cookie, verdict.fd, verdict.cloexec)
-                os.close(verdict.fd)
-                verdict = InjectFd(verdict.fd, keep=True)
-                listener.give(cookie, number)
+            number = listener.add(cookie, verdict.fd, verdict.cloexec)
+            self.journal.add(live.slot, number)
         except OSError as error:
             listener.fail(cookie, error.errno or errno.EIO)
             return False
         finally:
             if not verdict.keep:
                 os.close(verdict.fd)
+        try:
+            listener.give(cookie, number)
+        finally:
+            self.journal.add(live.slot, None)
         return True
 
     def _fault(self, live: Live) -> None:

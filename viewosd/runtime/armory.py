@@ -27,17 +27,23 @@ class Armory:
     Attributes:
         installed: what all filters together trap by now. It never becomes less: a filter below a
             newer one has lost its listener, and a call that only it traps would fail with ENOSYS.
+        everywhere: that is so in every process.
+        attempted: what a re-arm that is under way would add. If we die just then, a successor must
+            count on it, but can't rely on it.
+        record: called when `attempted` was set, to have it written down.
     """
 
     def __init__(self, pump: Pump, parking: Parking) -> None:
         self.pump, self.parking = pump, parking
         self.installed: Traps = {}
-        self._everywhere = True  # what is installed is so in every process
+        self.everywhere = True
+        self.attempted: Traps = {}
+        self.record: Callable[[], None] = lambda: None
         self._lock = trio.Lock()
 
     def suffices(self, wanted: Traps) -> bool:
         """Is everything that is wanted trapped already?"""
-        return self._everywhere and covers(self.installed, wanted)
+        return self.everywhere and covers(self.installed, wanted)
 
     def start(self, program: spawn.Program, wanted: Traps) -> spawn.Child:
         """Start a program; under a filter, if anything is or was trapped."""
@@ -105,13 +111,16 @@ class Armory:
             self.serve(fd)
 
         async with self._lock:
-            wanted = union(self.installed, wanted)
+            wanted = self.attempted = union(self.installed, wanted)
+            self.record()
             try:
                 await arming.arm(processes, _bytecode(wanted), self.pump, close_old, keep)
             except arming.ArmError as error:
                 # A wider filter here and there harms nobody, but does not suffice.
-                self._everywhere = self._everywhere and not served
+                self.everywhere = self.everywhere and not served
                 raise ViewError(str(error)) from None
+            finally:
+                self.attempted = {}
         return served
 
     def serve(self, fd: int) -> None:
@@ -131,8 +140,9 @@ class Armory:
         except OSError as error:
             log.warning("cannot park a listener, a successor will miss it: %s", error)
 
-    def take_over(self, installed: Traps) -> dict[int, Listener]:
+    def take_over(self, installed: Traps, everywhere: bool) -> dict[int, Listener]:
         """Serve the listeners of a supervisor that died; they by their keys. They stay parked."""
+        self.everywhere = everywhere
         self._now_installed(installed)
         found = {key: Listener(fd, key) for key, fd in self.parking.look()}
         for listener in found.values():

@@ -10,6 +10,7 @@ Layout: slot 0 is the header; a slot has SLOT bytes: struct seccomp_notif (80), 
     u32 begun     1: a hook that may not be run twice has been called
     u32 attempts  how many supervisors hung or crashed with this call in hand, perhaps because of it
     u32 waiting   1: its hook has begun to wait
+    u32 added     a number and 1: the descriptor that the tracee was given and not yet told
 
 A slot whose cookie is 0 is free: answering clears it. Death between SEND and the clearing leaves
 an answered cookie, which the kernel no longer knows (ENOENT): the successor drops it.
@@ -26,7 +27,7 @@ SLOT = 128
 SLOTS = 8192  # 1 MiB, of which only touched pages exist; more calls in flight wait in the kernel
 WINDOW = 1032  # what RECV is shown: ioctl hands over more than 1024 bytes uncopied
 _NOTIF = 80
-_META = struct.Struct("=IIII")  # listener, begun, attempts, waiting
+_META = struct.Struct("=IIIII")  # listener, begun, attempts, waiting, added
 _ZERO = bytes(_NOTIF + _META.size)
 _HEAD = struct.Struct("=QQ")  # heartbeat, next listener key
 
@@ -61,7 +62,7 @@ class Journal:
         """Zero the slot and write whose it will be, before RECV."""
         at = slot * SLOT
         self._view[at : at + len(_ZERO)] = _ZERO
-        _META.pack_into(self._map, at + _NOTIF, listener, 0, 0, 0)
+        _META.pack_into(self._map, at + _NOTIF, listener, 0, 0, 0, 0)
 
     def begin(self, slot: int) -> None:
         """A hook that may not be run twice is about to be called."""
@@ -70,6 +71,16 @@ class Journal:
     def wait(self, slot: int) -> None:
         """Its hook waits: other calls are answered meanwhile."""
         struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 12, 1)
+
+    def add(self, slot: int, number: int | None) -> None:
+        """The tracee has this descriptor, and the answer comes next; None: it was answered."""
+        added = 0 if number is None else number + 1
+        struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 16, added)
+
+    def added(self, slot: int) -> int | None:
+        """The descriptor that a dead supervisor gave and did not come to tell."""
+        added: int = struct.unpack_from("=I", self._map, slot * SLOT + _NOTIF + 16)[0]
+        return added - 1 if added else None
 
     def release(self, slot: int) -> None:
         """The call was answered or is gone; the slot may be taken again."""
@@ -86,11 +97,11 @@ class Journal:
                 all waited, for all.
         """
         found = {s: _META.unpack_from(self._map, s * SLOT + _NOTIF) for s in self._in_hand()}
-        at_work = {slot for slot, (_, _, _, waiting) in found.items() if not waiting}
+        at_work = {slot for slot, (_, _, _, waiting, _) in found.items() if not waiting}
         for slot in (at_work or found) if suspicious else ():
             attempts = found[slot][2] + 1
             struct.pack_into("=I", self._map, slot * SLOT + _NOTIF + 8, attempts)
-        return [(slot, key, bool(begun), n) for slot, (key, begun, n, _) in found.items()]
+        return [(slot, key, bool(begun), n) for slot, (key, begun, n, *_) in found.items()]
 
     def _in_hand(self) -> Iterator[int]:
         return (slot for slot in range(1, SLOTS) if self._cookie(slot))

@@ -10,8 +10,9 @@ Kernel facts met here:
 * ENOENT means that a cookie is dead, and EINPROGRESS to an answer that it was answered and its
   thread did not run yet (a dead supervisor may have got that far); on any other error the call
   still waits for us.
-* An ADDFD with SEND that a signal interrupts leaves the tracee waiting for ever on kernels before
-  832b9b176be0 (September 2026): the supervisor blocks every signal.
+* An ADDFD with SEND that a signal interrupts leaves the tracee waiting for ever, or lets its call
+  return 0 with nothing installed, on kernels before 832b9b176be0 (September 2026). No signal can
+  reach the supervisor but SIGKILL, and that can: so ADDFD and SEND are two steps here.
 * SYNC_WAKE_UP is passed by value; a pointer is EINVAL.
 """
 
@@ -24,7 +25,6 @@ from fcntl import ioctl
 from struct import Struct
 
 from ..abi.seccomp import (
-    SECCOMP_ADDFD_FLAG_SEND,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_RECV,
@@ -104,25 +104,15 @@ class Listener:
         RESPONSE(ANSWER, 0, cookie, 0, -code, 0)
         self._send()
 
-    def inject(self, cookie: int, fd: int, cloexec: bool) -> int:
-        """The call returns a duplicate of our ``fd`` in the tracee's table; its number there.
+    def add(self, cookie: int, fd: int, cloexec: bool) -> int:
+        """Put a duplicate of ``fd`` into the tracee's table and let it wait on; its number there.
 
         Raises:
             Vanished: nothing was installed.
             OSError: EMFILE, the tracee's table is full (its RLIMIT_NOFILE).
         """
-        return self._addfd(cookie, SECCOMP_ADDFD_FLAG_SEND, fd, cloexec)
-
-    def add(self, cookie: int, fd: int, cloexec: bool) -> int:
-        """Put a duplicate of ``fd`` into the tracee's table and let it wait on; its number there.
-
-        Raises: as `inject`.
-        """
-        return self._addfd(cookie, 0, fd, cloexec)
-
-    def _addfd(self, cookie: int, flags: int, fd: int, cloexec: bool) -> int:
         # A mutable buffer: only then does fcntl.ioctl return the kernel's result.
-        request = bytearray(_ADDFD(cookie, flags, fd, 0, os.O_CLOEXEC if cloexec else 0))
+        request = bytearray(_ADDFD(cookie, 0, fd, 0, os.O_CLOEXEC if cloexec else 0))
         try:
             return int(ioctl(self.fd, SECCOMP_IOCTL_NOTIF_ADDFD, request, True))
         except OSError as error:

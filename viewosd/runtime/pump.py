@@ -66,7 +66,7 @@ class Pump:
         self.journal = journal
         self.routes = Routes()
         self.route_for: Callable[[int], Routes] | None = None
-        self.answers = Answers()
+        self.answers = Answers(journal)
         self.waiting = Waiting(self.answers, journal, self._release)
         self.answers.rewriter.let_pass = self.let_pass
         self.listeners: dict[int, Listener] = {}
@@ -363,6 +363,9 @@ class Pump:
             self._release(slot)
             return
         live.slot = slot
-        if not self.waiting.refused_again(live, begun, attempts):
+        if (number := self.journal.added(slot)) is not None:
+            self.answers.answer(live, Return(number))
+            self._release(slot)
+        elif not self.waiting.refused_again(live, begun, attempts):
             assert self._nursery is not None
             self._nursery.start_soon(self.waiting.ask_again, live)

@@ -57,6 +57,7 @@ class Supervisor:
         self.pump = Pump(Journal(plan.journal))
         self.pump.on_gone = lambda listener: self._look_for_end()
         self.armory = Armory(self.pump, Parking(plan.parking))
+        self.armory.record = self.save
         self.members = Members(os.getpid())
         self.observers = Observers(self)
         self._over = trio.Event()

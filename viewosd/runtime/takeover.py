@@ -32,6 +32,7 @@ log = logging.getLogger("viewosd")
 
 def facts(supervisor: Supervisor) -> dict[str, Any]:
     """All that a successor can't find elsewhere."""
+    armory = supervisor.armory
     loaded: list[Loaded] = []
     for view in supervisor.views.values():
         loaded += [one for one in view.services if one not in loaded]
@@ -53,7 +54,8 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
         "strangers": sorted(supervisor.members.strangers),
         "left_out": list(supervisor.members.left_out.items()),
         "adopted": list(supervisor.members.adopted.items()),
-        "installed": to_text(supervisor.armory.installed),
+        "installed": to_text(union(armory.installed, armory.attempted)),
+        "everywhere": armory.everywhere and not armory.attempted,
     }
 
 
@@ -75,7 +77,9 @@ async def take_over(supervisor: Supervisor) -> None:
         _view_again(supervisor, saved, services)
     supervisor.next_view = known.get("next_view", 1)
     installed: Traps = from_text(known.get("installed", []))
-    listeners = supervisor.armory.take_over(union(installed, supervisor.wanted()))
+    listeners = supervisor.armory.take_over(
+        union(installed, supervisor.wanted()), known.get("everywhere", True)
+    )
     supervisor.tell_pump()
     in_hand = supervisor.pump.journal.left_behind(supervisor.plan.suspicious)
     for slot, key, begun, attempts in in_hand:
