@@ -157,3 +157,20 @@ def test_the_way_up_starts_again_when_a_parent_ends_under_it(chain, monkeypatch)
     monkeypatch.setattr(processes, "_stat", stat)
     assert lineage(chain.last)[:5] == chain.pids[::-1]
     assert gone
+
+
+def test_an_id_that_was_given_to_another_process_is_no_member_any_more(monkeypatch):
+    members = Members(0)
+    here = os.getpid()
+    members.note(here)
+    members.strangers.add(here)
+    members.adopt(here, 77)
+    assert members.still(here)
+    assert members.has(here)
+    monkeypatch.setattr("viewosd.runtime.members.start_of", lambda pid: 1)  # ... a later one
+    assert not members.still(here)
+    assert not members.has(here)
+    assert members.processes() == []
+    assert members.branch_root(here, {}) == 0
+    assert members.nobody_left()
+    assert members.strangers == set()

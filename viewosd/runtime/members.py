@@ -34,6 +34,25 @@ class Members:
         self.adopted: dict[int, int] = {}
         self._branches: dict[int, tuple[int, float]] = {}
         self._last: list[int] = []
+        self._starts: dict[int, int] = {}
+
+    def note(self, pid: int) -> None:
+        """This process is somebody from now on: `still` knows it from a later one of its id."""
+        self._starts[pid] = start_of(pid)
+        if len(self._starts) > 16384:
+            self._starts = {p: at for p, at in self._starts.items() if start_of(p) == at}
+
+    def adopt(self, pid: int, root: int) -> None:
+        """This process counts to a branch from now on, though it is not below its root."""
+        self.note(pid)
+        self.adopted[pid] = root
+
+    def still(self, pid: int) -> bool:
+        """Does the process that was noted, or first asked for, run? Its id may be another's."""
+        if not self.alive(pid):
+            return False
+        start = start_of(pid)
+        return self._starts.setdefault(pid, start) == start
 
     def processes(self) -> list[int]:
         """Process ids, parents before their children; no two looks at /proc are one snapshot."""
@@ -43,8 +62,10 @@ class Members:
         for pid in list(self.strangers):
             if parent_of(pid) in self.strangers and pid not in self.left_out:
                 continue  # found below its parent
-            if self.alive(pid):
+            if self.still(pid):
                 following = [p for p in descendants(pid) if self._follows(p, pid)]
+                for new in set(following) - self.strangers:
+                    self.note(new)
                 self.strangers.update(following)  # its parents may end before it
                 found += [pid, *following]
         return list(dict.fromkeys(found))
@@ -63,7 +84,7 @@ class Members:
             return False
         if self.ancestor and descends(pid, self.ancestor):
             return True
-        return any(self._follows(pid, stranger) for stranger in self.strangers)
+        return any(self._follows(pid, s) for s in self.strangers if self.still(s))
 
     def alive(self, pid: int) -> bool:
         """Does it run, in any state but dead?"""
@@ -71,7 +92,7 @@ class Members:
 
     def nobody_left(self) -> bool:
         """Has everybody ended who is not the supervisor's own child?"""
-        self.strangers = {pid for pid in self.strangers if self.alive(pid)}
+        self.strangers = {pid for pid in self.strangers if self.still(pid)}
         self.left_out = {pid: at for pid, at in self.left_out.items() if start_of(pid) == at}
         if self.strangers:
             return False
@@ -96,7 +117,7 @@ class Members:
             if root == pid or (root and pid != tid):
                 found = root
                 break
-            if pid in self.adopted:
+            if pid in self.adopted and self.still(pid):
                 found = self.adopted[pid]
                 break
         if len(self._branches) > 4096:
@@ -125,16 +146,20 @@ class Members:
         if self.besides or self.strangers:
             found = self.processes()
             if not (self.besides and self.ancestor) or parent_of(self.besides) == self.ancestor:
-                self._last = found  # else the keeper has just ended, and nobody is below it now
+                # Else the keeper has just ended, and nobody is below it now.
+                for new in set(found) - set(self._last):
+                    self.note(new)
+                self._last = found
 
     def everybody(self) -> list[int]:
         """As `processes`, and those that were there a moment ago."""
-        return [p for p in dict.fromkeys([*self.processes(), *self._last]) if self.alive(p)]
+        found = self.processes()
+        return [*found, *(p for p in self._last if p not in found and self.still(p))]
 
     def keeper_is_gone(self) -> None:
         """A successor's processes were the keeper's descendants, and are somebody else's now."""
         if self.besides:
-            self.strangers |= {pid for pid in self._last if self.alive(pid)}
+            self.strangers |= {pid for pid in self._last if self.still(pid)}
             self.ancestor = 0
 
 

@@ -62,8 +62,10 @@ class Pump:
         on_gone: told when a listener's last task has ended.
     """
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(
+        self, journal: Journal, on_gone: Callable[[Listener], None] = lambda listener: None
+    ) -> None:
+        self.journal, self.on_gone = journal, on_gone
         self.routes = Routes()
         self.route_for: Callable[[int], Routes] | None = None
         self.answers = Answers(journal)
@@ -71,7 +73,6 @@ class Pump:
         self.answers.rewriter.let_pass = self.let_pass
         self.listeners: dict[int, Listener] = {}
         self.seized: set[int] = set()
-        self.on_gone: Callable[[Listener], None] = lambda listener: None
         self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
         self._turn: Turn | None = None

@@ -54,8 +54,7 @@ class Supervisor:
         self.next_view = 1
         self.state = State(plan.state)
         self.children = Children(booted.prog, booted.signals)
-        self.pump = Pump(Journal(plan.journal))
-        self.pump.on_gone = lambda listener: self._look_for_end()
+        self.pump = Pump(Journal(plan.journal), lambda listener: self._look_for_end())
         self.armory = Armory(self.pump, Parking(plan.parking))
         self.armory.record = self.save
         self.members = Members(os.getpid())
@@ -142,10 +141,10 @@ class Supervisor:
     @property
     def views(self) -> dict[int, View]:
         """By id. A branch is gone as soon as somebody asks after its last process has ended."""
-        for view in [v for v in self._views.values() if v.root and not self.members.alive(v.root)]:
+        for view in [v for v in self._views.values() if v.root and not self.members.still(v.root)]:
             if view.keeper and self.members.any_below(view.keeper):
                 self._keeper_is_root(view)
-            elif not any(map(self.members.alive, self.members.adopted_by(view.root))):
+            elif not any(map(self.members.still, self.members.adopted_by(view.root))):
                 self._end_branch(view)
         return dict(self._views)  # whoever looks through it may ask again meanwhile
 
@@ -154,6 +153,7 @@ class Supervisor:
         adopted = self.members.adopted_by(view.root)
         self.members.adopted |= dict.fromkeys(adopted, view.keeper)
         view.root, view.keeper = view.keeper, 0
+        self.members.note(view.root)
         self.tell_pump()
 
     def _look_for_end(self) -> None:
@@ -249,7 +249,8 @@ class Supervisor:
         return view
 
     def add_view(self, view: View) -> None:
-        """One more view of this tree."""
+        """One more."""
+        self.members.note(view.root)
         self._views[view.id] = view
 
     def _end_branch(self, view: View) -> None:
@@ -351,7 +352,7 @@ class Supervisor:
             os.close(directory)
         self.children.expect(child.pid)
         if view.root:
-            self.members.adopted[child.pid] = view.root
+            self.members.adopt(child.pid, view.root)
         self.save()
         if failure := await self._exec_failure(child):
             await self.children.wait(child.pid)
@@ -381,9 +382,10 @@ class Supervisor:
         if reason := attach.refusal(pid, self.members):
             raise ViewError(reason)
         self.members.left_out |= await self.armory.arm_stranger(pid, self.wanted())
+        self.members.note(pid)
         self.members.strangers.add(pid)
         if view.root:
-            self.members.adopted[pid] = view.root
+            self.members.adopt(pid, view.root)
         self.tell_pump()
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]:
