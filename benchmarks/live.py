@@ -1,15 +1,20 @@
-"""How long re-arming and attaching take: of few threads, of many, of a tree of processes.
+"""How long re-arming, attaching and succeeding take.
 
     python benchmarks/live.py
 
 The time of `Armory.rearm` itself, without the client and the loading of a service: for programs
 that had no filter yet (attach), and then, the median and the worst of some, for the same again. To
 hold: 4 threads 5 ms, 1,000 threads 500 ms, 200 processes 1 s.
+
+Succession: from a `kill -9` of the supervisor to the answer of a call that was made just then; each
+time in a new view, for a view whose supervisors die often waits before it starts the next. To hold:
+300 ms.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +22,7 @@ import time
 from collections.abc import Callable
 
 import trio
+from lab import VIEWOS_RUN
 
 from viewosd.abi.arch import NATIVE
 from viewosd.core.traps import Term, Traps
@@ -72,6 +78,32 @@ async def measure(pid: int) -> tuple[float, list[float]]:
     return first, later
 
 
+def succession() -> float:
+    """Milliseconds until a successor answers; uname(1) in a shell asks."""
+    words = ["sh", "-c", "while read line; do uname -n; done"]
+    keeper = subprocess.Popen(
+        [VIEWOS_RUN, "--no-rc", "-p", "misc,nodename=box", "--", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+
+    def ask() -> None:
+        keeper.stdin.write(b"\n")
+        assert keeper.stdout.readline() == b"box\n"
+
+    ask()
+    supervisor = descendants(keeper.pid)[0]
+    began = time.perf_counter()
+    os.kill(supervisor, signal.SIGKILL)
+    ask()
+    taken = (time.perf_counter() - began) * 1e3
+    keeper.communicate()
+    return taken
+
+
 def main(show: Callable[[str], None] = print) -> None:
     show(f"{'':16}{'attach':>10}{'re-arm':>10}{'worst':>10}   ms")
     for name, words in CASES:
@@ -83,6 +115,8 @@ def main(show: Callable[[str], None] = print) -> None:
         finally:
             program.communicate(b"\n")
         show(f"{name:16}{first:10.1f}{sorted(later)[AGAIN // 2]:10.1f}{max(later):10.1f}")
+    taken = sorted(succession() for _ in range(AGAIN))
+    show(f"{'succession':16}{'':10}{taken[AGAIN // 2]:10.1f}{taken[-1]:10.1f}")
 
 
 if __name__ == "__main__":
