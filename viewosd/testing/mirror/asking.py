@@ -1,7 +1,7 @@
 """Calls that ask about a file: stat, access, readlink, statfs, getdents64.
 
 Left to the kernel: flags that we do not know, an empty path that means the working directory, the
-i386 structures older than stat64, and procfs.
+i386 structures older than stat64, an i386 program's directories, and procfs.
 """
 
 from __future__ import annotations
@@ -113,6 +113,10 @@ class Asking(Served):
     @hook(getdents64)
     @or_kernel
     def getdents(self, call: getdents64, tracee: Tracee) -> Verdict | None:
+        if Arch(call.arch).is_compat:
+            # File systems give a 32-bit caller offsets of 32 bits (fs/ext4/dir.c:is_32bit_api());
+            # to ours they give 64, and its C library ends the list at the first one that is larger.
+            return None
         with tracee.fd(call.fd) as fd:
             if on_proc(fd):
                 return None
