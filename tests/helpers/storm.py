@@ -81,13 +81,22 @@ class Storm:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        until(stop.with_name("begun").exists, "the load")
+        try:
+            until(stop.with_name("begun").exists, "the load")
+            self._kill_again_and_again(keeper.pid, chance, show)
+        finally:
+            stop.touch()  # the load ends, and with it the view
+            self.output = keeper.communicate(timeout=10 * LIMIT)[0]
+        self.status = keeper.returncode
+        until(lambda: not place.names(), "the end of the view")
+        self.log = "".join(p.read_text() for p in directory.glob("*.log"))
+
+    def _kill_again_and_again(self, keeper: int, chance: random.Random, show: bool) -> None:
         serverid = until(place.names, "the view").popitem()[0]
-        pid = 0
-        layers = iter(range(self.rearms))
+        pid, layers = 0, iter(range(self.rearms))
         for number in range(self.kills):
             dead = pid
-            pid = until(lambda d=dead: _other_than(d, keeper.pid), "a supervisor")
+            pid = until(lambda d=dead: _other_than(d, keeper), "a supervisor")
             time.sleep(chance.uniform(0, AGAIN_S))
             begin = time.monotonic()
             os.kill(pid, signal.SIGKILL)
@@ -99,14 +108,6 @@ class Storm:
                     _rearm(serverid, next(layers, None))
             if show and number % 20 == 19:
                 print(f"{number + 1} kills", flush=True)
-        stop.touch()
-        try:
-            self.output = keeper.communicate(timeout=10 * LIMIT)[0]
-        finally:
-            keeper.kill()
-        self.status = keeper.returncode
-        until(lambda: not place.names(), "the end of the view")
-        self.log = "".join(p.read_text() for p in directory.glob("*.log"))
 
 
 def _other_than(dead: int, keeper: int) -> int:
