@@ -98,7 +98,8 @@ def trace(asked: Namespace) -> None:
     try:
         while True:
             with session:
-                _trace(session, view, asked.json)
+                if not _trace(session, view, asked.json):
+                    return
             try:
                 session = Session(session.serverid)
             except (OSError, Refused):
@@ -108,14 +109,19 @@ def trace(asked: Namespace) -> None:
         pass
 
 
-def _trace(session: Session, view: int | None, json: bool) -> None:
-    """Until the supervisor hangs up."""
+def _trace(session: Session, view: int | None, json: bool) -> bool:
+    """Until the view ends (False), or the supervisor hangs up (True)."""
     session.start("trace", view)
-    with suppress(ConnectionError):
-        for message in session.messages():
+    messages = session.messages()
+    while True:
+        with suppress(ConnectionResetError):  # not BrokenPipeError: that is our own reader
+            message = next(messages, None)
+            if message is None:
+                return True
             if isinstance(message, Response):
                 result_of(message)
-            elif isinstance(message, Notification) and message.verb == "trace":
+                return False
+            if isinstance(message, Notification) and message.verb == "trace":
                 _, records, lost = list(message.params)
                 for record in records:
                     print(_json_line(record) if json else trace_line(record))
