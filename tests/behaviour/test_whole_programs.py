@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import sys
+
 import pytest
 
 
@@ -18,3 +22,21 @@ def test_a_directory_of_many_entries_is_listed_in_whole(agree, program, flags):
     outcome = agree("sh", "-c", f'touch {names}; "$0"', program("hello", *flags))
     listed = {line for line in outcome.lines if line.startswith("entry entry-")}
     assert len(listed) == 600
+
+
+COUNTS = r""""$@" 2>&1 | sed -nE 's/^(Ran [0-9]+ tests?) in .*/\1/p; /^(OK|FAIL|ERROR)/p'
+"""
+"""Run a suite of unittest, and tell what ended how; not how long it took."""
+
+
+@pytest.mark.parametrize("module", ["test_posix", "test_tempfile"])
+def test_a_module_of_the_standard_library_passes_its_tests(agree, module):
+    place = os.environ.get("PYENV_ROOT", "~/.pyenv") + "/versions/3.11.*/bin/python3"
+    for python in (sys.executable, *glob.glob(os.path.expanduser(place))):
+        words = [python, "-c", f"import test.{module}"]
+        if agree.runner.run(words).status == 0:
+            break
+    else:
+        pytest.skip("this user has no interpreter that ships Python's test suite")
+    outcome = agree("sh", "-c", COUNTS, "sh", python, "-m", "unittest", f"test.{module}")
+    assert outcome.lines[-1].startswith("OK"), outcome.lines

@@ -7,6 +7,9 @@ resolved by `Tracee.open`, and the work is done with the tracee's rights (`ident
 
 What can't be served faithfully is left to the kernel; each part says what that is. Never served:
 execve, mmap, chdir and all else that changes the caller itself.
+
+One limit: no file server (FUSE) may run in the view, for a look at its files waits for it, and it
+for the supervisor, until the keeper ends that wait by a successor.
 """
 
 from __future__ import annotations

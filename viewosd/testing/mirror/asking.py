@@ -118,7 +118,7 @@ class Asking(Served):
             # to ours they give 64, and its C library ends the list at the first one that is larger.
             return None
         with tracee.fd(call.fd) as fd:
-            if on_proc(fd):
+            if on_proc(fd) or not stat.S_ISDIR(os.fstat(fd).st_mode):
                 return None
             before = os.lseek(fd, 0, os.SEEK_CUR)
             entries = unsafe.getdents_raw(fd, min(call.count, _MOST))

@@ -1,7 +1,8 @@
 """Calls that change a file: chmod, chown, utimensat, truncate, extended attributes.
 
 Left to the kernel: an empty path, times in other structures than two struct timespec, truncate
-under RLIMIT_FSIZE (the signal must reach the tracee), the ``*xattrat`` calls, procfs.
+under RLIMIT_FSIZE (the signal must reach the tracee) or of a file with a lease (it waits for the
+holder, perhaps a tracee that needs us), the ``*xattrat`` calls, procfs.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Changing(Served):
             return None
         path = read_path(tracee, call.path)
         with self.identity.of(tracee), aimed(tracee, call.dirfd, path) as fd:
+            if _is_leased(fd):
+                return None
             tracee.check()
             os.truncate(own_name(fd), call.length)
         return Return(0)
@@ -119,6 +122,17 @@ class Changing(Served):
             tracee.check()
             os.removexattr(own_name(fd), name)
         return Return(0)
+
+
+def _is_leased(fd: int) -> bool:
+    """Has any file with this inode's number a lease? proc(5), /proc/locks.
+
+    Numbers of devices are not compared: some file systems show another one there than stat(2) does.
+    """
+    ending = b":%d 0 EOF" % os.fstat(fd).st_ino
+    with open("/proc/locks", "rb", 0) as file:
+        lines = file.read().splitlines()
+    return any(b" LEASE " in line and line.endswith(ending) for line in lines)
 
 
 def _are_times(block: bytes) -> bool:
