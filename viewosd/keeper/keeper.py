@@ -66,6 +66,8 @@ class Keeper:
         self._supervisor = 0
         self._prog = 0
         self._running = False
+        self._told: list[int] = []
+        """Signals that the supervisor was told to send and has not sent yet."""
         self._orphaned = False
         """PROG's parent has died, and we are it: a successor is not."""
         self._taken_over = True
@@ -173,6 +175,8 @@ class Keeper:
             elif word == "note":
                 if not self._plan.quiet:
                     self._announce(0, rest)
+            elif word == "signalled":
+                del self._told[:1]
             elif word == "serving":
                 self._taken_over = True
             elif word == "view":
@@ -210,6 +214,8 @@ class Keeper:
             return 125
         self._orphaned = True
         status = self._reap_prog()
+        for number in self._told if status is None else ():
+            self._kill_prog(number)  # what the dead one was told and did not do
         if status is None and parent_of(self._prog) != os.getpid():
             status = 125  # collected by the supervisor, which did not come to tell
         plan = self._plan
@@ -335,10 +341,14 @@ class Keeper:
 
     def _pass_on(self, number: int) -> None:
         if not self._orphaned:
+            self._told.append(number)
             self._link.tell("signal", number)
         else:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._prog, number)
+            self._kill_prog(number)
+
+    def _kill_prog(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._prog, number)
 
     def _go_on(self, sender: int) -> None:
         """We were continued. PROG was too if all its group was; if not, it shall be."""

@@ -8,6 +8,7 @@
 | | `exited WAITSTATUS [last]` | PROG ended; `last`: and the supervisor with it |
 | | `failed CODE TEXT` | PROG will not start; what to say and to exit with |
 | | `serving` | a successor has taken over |
+| | `signalled` | one `signal` was sent to PROG |
 | | `note TEXT` | say it, unless asked to be quiet; before `started` |
 | keeper | `ended` | to a successor: PROG has ended, and so will the keeper |
 | | `signal SIGNAL` | send it to PROG |

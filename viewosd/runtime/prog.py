@@ -100,6 +100,7 @@ class Prog:
                 self.waitstatus, self._reported = 0, True
             elif line.startswith("signal "):
                 self._signal(int(line.split()[1]))
+                self._link.tell("signalled")
         if not self._link.open and self.waitstatus is None and not self._detached:
             self.hang_up()
 
