@@ -199,12 +199,12 @@ class Pump:
                 except FAULTS as error:  # struct.error too: a value that no register can hold
                     verdict, plainly = error, False
                 if plainly:
+                    stats.counts[RETURNED] += 1
                     try:
                         ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, ANSWER)
                     except OSError as error:
                         if error.errno != ENOENT:  # gone, or its call was restarted
                             raise
-                    stats.counts[RETURNED] += 1
                     if started_ns:
                         stats.timed(perf_counter_ns() - started_ns)
                 else:
@@ -212,18 +212,18 @@ class Pump:
                     live.slot, live.started_ns = self._slot, started_ns
                     self.answers.conclude(live, verdict)
                     alone = self._alone()  # a Rewrite may be expected back
-                window[:80] = _ZERO
-            elif alone and self._is_nobodys(listener, cookie, tid, nr, arch, (a, b, c, d, e, f)):
-                window[:80] = _ZERO
-            else:
+            elif not alone or not self._is_nobodys(
+                listener, cookie, tid, nr, arch, (a, b, c, d, e, f)
+            ):
                 if (kept := self._take(listener, NOTIF(window))) is not None:
                     return kept
                 self._prepare(listener)
                 alone = self._alone()
-            if not alone or perf_counter_ns() > until:
-                return None
-            ready = poll(HOT_MS)
-            if not ready or not ready[0][1] & _IN:
+            # To sleep at once: the tracee has been woken on this processor and waits for it, and
+            # another one that idles would fetch it. An answered cookie in the slot is harmless.
+            ready = poll(HOT_MS) if alone else None
+            window[:80] = _ZERO
+            if not ready or not ready[0][1] & _IN or perf_counter_ns() > until:
                 return None
 
     def _alone(self) -> bool:
@@ -254,9 +254,9 @@ class Pump:
             return False
         if path[0] != 0x2F or path.startswith(prefix) or b"/." in path or b"//" in path:
             return False
-        self._go_on(listener, cookie)
         route.stats.seen += 1
         route.stats.counts[CONTINUED] += 1
+        self._go_on(listener, cookie)  # last: see the end of `_serve`
         return True
 
     def _take(self, listener: Listener, notif: Any) -> Live | None:
