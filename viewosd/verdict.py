@@ -45,7 +45,7 @@ class InjectFd:
     """Skip the call; it returns a new descriptor in the tracee, a duplicate of our ``fd``.
 
     The supervisor closes ``fd`` afterwards unless ``keep``. A full table in the tracee is its
-    EMFILE.
+    EMFILE. An O_PATH descriptor can't be handed over: EBADF.
     """
 
     fd: int

@@ -18,7 +18,8 @@ from viewosd.abi.arch import NATIVE, Arch
 from viewosd.abi.seccomp import SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF
 from viewosd.abi.sysno import SYSNO
 from viewosd.core.filter import Term, compile_filter
-from viewosd.runtime.unsafe import PR_SET_NO_NEW_PRIVS, prctl, seccomp_install
+from viewosd.keeper.unsafe import PR_SET_NO_NEW_PRIVS, prctl
+from viewosd.runtime.unsafe import seccomp_install
 from viewosd.testing.bpf import Rejected, parse, run
 
 ALLOW_ALL = struct.pack("=HBBI", o.BPF_RET | o.BPF_K, 0, 0, SECCOMP_RET_ALLOW)

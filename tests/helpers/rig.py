@@ -28,6 +28,7 @@ from viewosd.abi.sysno import SYSNO
 from viewosd.core.filter import compile_filter
 from viewosd.core.traps import traps_of
 from viewosd.core.view import Loaded, View
+from viewosd.keeper.unsafe import PR_SET_NO_NEW_PRIVS, prctl
 from viewosd.runtime import spawn, unsafe
 from viewosd.runtime.journal import Journal
 from viewosd.runtime.listener import Listener
@@ -214,7 +215,7 @@ def _replaced(name: str, function: Callable[..., Any]) -> Iterator[None]:
 
 def _install_interruptibly(program: bytes) -> int:
     """As on a kernel without WAIT_KILLABLE_RECV: a signal takes back a received call."""
-    unsafe.prctl(unsafe.PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
     return unsafe.seccomp_install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER)
 
 

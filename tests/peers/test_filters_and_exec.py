@@ -17,6 +17,7 @@ from helpers.rig import rig, serve, syscall
 from viewosd.abi.bpf import BPF_MAXINSNS
 from viewosd.core.filter import compile_filter
 from viewosd.core.traps import traps_of
+from viewosd.keeper.unsafe import PR_SET_NO_NEW_PRIVS, prctl
 from viewosd.runtime import unsafe
 from viewosd.service import HookSpec
 from viewosd.syscalls.base import TABLE
@@ -36,7 +37,7 @@ async def test_t28_a_second_listener_below_ours_is_ebusy() -> None:
     program = struct.pack("=HBBI", 6, 0, 0, 0x7FC0_0000)  # RET USER_NOTIF
 
     def closure() -> int:
-        unsafe.prctl(unsafe.PR_SET_NO_NEW_PRIVS, 1)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
         try:
             return unsafe.seccomp_install(program, 8)  # NEW_LISTENER
         except OSError as error:
@@ -50,7 +51,7 @@ async def test_t28_a_filter_that_a_program_adds_for_itself_works_beside_ours() -
     allow = struct.pack("=HBBI", 6, 0, 0, 0x7FFF_0000)
 
     def closure() -> int:
-        unsafe.prctl(unsafe.PR_SET_NO_NEW_PRIVS, 1)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
         unsafe.seccomp_install(allow, 0)
         return syscall("getppid")
 

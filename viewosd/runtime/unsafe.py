@@ -1,7 +1,7 @@
 """Kernel calls that Python's library does not wrap. The one place in the runtime with ctypes.
 
 Every function raises OSError with the kernel's errno. Numbers that are not in a table are the same
-on every architecture (they are above 423), or come from `SYS`.
+on every architecture (they are above 423), or stand here for both.
 """
 
 from __future__ import annotations
@@ -12,41 +12,17 @@ import platform
 import struct
 from typing import Final
 
-libc = ctypes.CDLL(None, use_errno=True)
+from ..keeper.unsafe import check, libc
+
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 # Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
-SYS: Final = (
-    {"seccomp": 277, "signalfd4": 74}
-    if platform.machine() == "aarch64"
-    else {"seccomp": 317, "signalfd4": 289}
-)
+SYS_SECCOMP: Final = 277 if platform.machine() == "aarch64" else 317
 SYS_PIDFD_GETFD: Final = 438
 SYS_OPENAT2: Final = 437
 
 SECCOMP_SET_MODE_FILTER: Final = 1
-PR_SET_NO_NEW_PRIVS: Final = 38
-PR_SET_CHILD_SUBREAPER: Final = 36
-PR_SET_PDEATHSIG: Final = 1
-PR_SET_NAME: Final = 15
-
-
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
-    return result
-
-
-def prctl(option: int, arg: int = 0) -> int:
-    """prctl(2) for options that take one number."""
-    return _check(libc.prctl(option, ctypes.c_ulong(arg), 0, 0, 0), f"prctl({option})")
-
-
-def set_name(name: bytes) -> None:
-    """The thread's name as ps(1) shows it, at most 15 bytes. PR_SET_NAME(2const)."""
-    _check(libc.prctl(PR_SET_NAME, ctypes.c_char_p(name[:15]), 0, 0, 0), "prctl(PR_SET_NAME)")
 
 
 def seccomp_install(program: bytes, flags: int) -> int:
@@ -58,14 +34,14 @@ def seccomp_install(program: bytes, flags: int) -> int:
     """
     code = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    return _check(
-        _syscall(SYS["seccomp"], SECCOMP_SET_MODE_FILTER, ctypes.c_ulong(flags), fprog), "seccomp"
+    return check(
+        _syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, ctypes.c_ulong(flags), fprog), "seccomp"
     )
 
 
 def pidfd_getfd(pidfd: int, number: int) -> int:
     """A duplicate of another process's descriptor, close-on-exec. pidfd_getfd(2), Linux 5.6."""
-    return _check(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0), "pidfd_getfd")
+    return check(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0), "pidfd_getfd")
 
 
 def pidfd_open(pid: int, flags: int = 0) -> int:
@@ -76,22 +52,7 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
 def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """openat2(2), Linux 5.6."""
     how = struct.pack("=QQQ", flags, mode, resolve)
-    return _check(_syscall(SYS_OPENAT2, dirfd, path, how, ctypes.c_size_t(24)), "openat2")
-
-
-def signalfd(signals: set[int]) -> int:
-    """A descriptor that reads blocked signals: signalfd(2), non-blocking and close-on-exec."""
-    mask = sum(1 << s - 1 for s in signals)
-    return _check(
-        _syscall(
-            SYS["signalfd4"],
-            -1,
-            struct.pack("=Q", mask),
-            ctypes.c_size_t(8),
-            os.O_CLOEXEC | os.O_NONBLOCK,
-        ),
-        "signalfd4",
-    )
+    return check(_syscall(SYS_OPENAT2, dirfd, path, how, ctypes.c_size_t(24)), "openat2")
 
 
 # process_vm_readv(2) copies what the target may read, and stops at the first page it may not; so
@@ -166,7 +127,7 @@ def vm_write(tid: int, address: int, data: bytes) -> int:
     """Write to a thread's memory where it could itself; how many bytes were written."""
     local = _iovec(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data))
     remote = _iovec(address, len(data))
-    return _check(
+    return check(
         _writev(tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0), "process_vm_writev"
     )
 
@@ -201,7 +162,7 @@ def ptrace_buffer(request: int, tid: int, address: int, raw: bytearray) -> int:
 
 def tkill(tid: int, number: int) -> None:
     """Send a signal to one thread: tkill(2)."""
-    _check(_syscall(130 if platform.machine() == "aarch64" else 200, tid, number), "tkill")
+    check(_syscall(130 if platform.machine() == "aarch64" else 200, tid, number), "tkill")
 
 
 KCMP_VM: Final = 1
