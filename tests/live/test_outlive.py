@@ -317,7 +317,8 @@ def test_a_supervisor_that_hangs_is_replaced_and_the_call_that_did_it_fails(stag
     assert puppet.ask("call('getsid', 666)") == -errno.EFAULT
     until(lambda: puppet.ask("got") == [{"box": 2000}], "the other thread")
     assert "two supervisors hung or crashed with it" in stage.log()
-    assert puppet.ask("os.getsid(0)") == os.getsid(0)  # 0 where the session began outside of our pid namespace
+    # 0 where the session began outside of our pid namespace
+    assert puppet.ask("os.getsid(0)") == os.getsid(0)
 
 
 def test_a_hook_that_waits_is_not_blamed_for_one_that_hangs(stage, tmp_path):
