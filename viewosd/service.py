@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 from .errors import ServiceError
+from .space import Mounted, MountRequest
 from .syscalls.base import Syscall
 from .tracee import Tracee
 from .verdict import Verdict
@@ -98,6 +99,10 @@ def hook(
     return mark
 
 
+async def _nothing_to_rearm() -> None:
+    """A service that is not loaded has nobody to trap calls of."""
+
+
 class Service:
     """Base of every service. Subclasses say their ``name`` and mark their hooks.
 
@@ -109,6 +114,9 @@ class Service:
     name: ClassVar[str]
     description: ClassVar[str] = ""
     """One line for ``um_ls_service``; by default the first line of the class's docstring."""
+
+    mounts: ClassVar[tuple[str, ...]] = ()
+    """The mount types that it offers, as in ``mount -t TYPE``: it is a file service then."""
 
     remember: Callable[[], None] = staticmethod(lambda: None)
     """Call it after changing what `describe` tells: the supervisor then writes it down."""
@@ -128,6 +136,27 @@ class Service:
 
     def restore(self, state: Any) -> None:
         """Take back what `describe` gave, in a dead supervisor's successor. Before `start`."""
+
+    async def mount(self, request: MountRequest) -> int | None:
+        """Make what a mount of one of `mounts` shows.
+
+        Returns:
+            A descriptor of a tree that is attached nowhere, for the runtime to attach at
+            ``request.target`` and to close; None: everything has been done here.
+
+        Raises:
+            OSError: what mount(2) fails with; a text goes to whoever can read it.
+        """
+        raise OSError(errno.ENODEV, f"service {self.name} mounts nothing")
+
+    async def umounted(self, mounted: Mounted) -> None:
+        """A mount of ours is gone: by umount(2), or with the view."""
+
+    rearm: Callable[[], Awaitable[None]] = staticmethod(_nothing_to_rearm)
+    """Await it after `hooks` began to tell of more: they are trapped and routed from then on.
+
+    Inside a hook the call that it answers is asked again afterwards: see docs/write-a-service.md.
+    """
 
     @classmethod
     def summary(cls) -> str:

@@ -1,0 +1,1 @@
+"""The FUSE protocol of the kernel, and a server of file trees that speaks it."""
