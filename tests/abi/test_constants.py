@@ -17,6 +17,7 @@ from viewosd.abi import bpf, errno, ioctl, seccomp
 KERNEL = """
 #include <linux/audit.h> <linux/bpf_common.h> <linux/capability.h> <linux/close_range.h>
 #include <linux/eventpoll.h> <linux/falloc.h> <linux/fcntl.h> <linux/filter.h> <linux/fs.h>
+#include <linux/fuse.h>
 #include <linux/limits.h> <linux/memfd.h> <linux/mman.h> <linux/mount.h> <linux/net.h>
 #include <linux/openat2.h> <linux/ptrace.h> <linux/resource.h> <linux/sched.h> <linux/seccomp.h>
 #include <linux/stat.h> <linux/time.h> <linux/timerfd.h> <linux/timex.h> <linux/uio.h>

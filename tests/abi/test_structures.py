@@ -43,6 +43,7 @@ NOT_IN_BTF = {
     "aarch64_stat": "another architecture",
     "aarch64_epoll_event": "another architecture",
     "user_pt_regs": "another architecture",
+    "fuse_rename_in": "the kernel sends the beginning of fuse_rename2_in",
 }
 # Fields that stand for a piece of an array or have another name: (structure, field) -> (member, +bytes).
 ELSEWHERE = {
