@@ -52,7 +52,7 @@ AGAIN = 5
 def traps(number: int) -> Traps:
     """personality(2) with one value more each time, which no program asks for."""
     values = frozenset(range(5000, 5000 + number))
-    return {NATIVE: {135 if NATIVE.name == "X86_64" else 92: (Term(((0, 32, values),)),)}}
+    return {NATIVE: {135 if NATIVE.name == "X86_64" else 92: (Term(((0, 0xFFFF_FFFF, values),)),)}}
 
 
 async def measure(pid: int) -> tuple[float, list[float]]:

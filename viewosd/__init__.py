@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .errors import BadAddress as BadAddress
     from .errors import ServiceError as ServiceError
     from .errors import Vanished as Vanished
+    from .service import Bits as Bits
     from .service import Service as Service
     from .service import Under as Under
     from .service import hook as hook
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "errors": ("BadAddress", "ServiceError", "Vanished"),
-    "service": ("Service", "Under", "hook"),
+    "service": ("Bits", "Service", "Under", "hook"),
     "tracee": ("Credentials", "Tracee"),
     "verdict": ("CONTINUE", "Continue", "Errno", "InjectFd", "Return", "Rewrite", "Verdict"),
 }

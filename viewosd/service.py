@@ -42,7 +42,18 @@ class Under:
             raise TypeError(f"Under({self.prefix!r}): the prefix must be absolute")
 
 
-Condition = int | Iterable[int] | Under
+@dataclass(frozen=True)
+class Bits:
+    """A register condition: any bit of ``mask`` is set. ``flags=Bits(O_CREAT)``."""
+
+    mask: int
+
+    def __post_init__(self) -> None:
+        if self.mask <= 0:
+            raise TypeError(f"Bits({self.mask:#x}): no bit to look for")
+
+
+Condition = int | Iterable[int] | Bits | Under
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,9 @@ def hook(
         interruptible: the hook may wait long for something that is not its own (a lock, a
             client); a signal that the tracee would handle ends it, as it ends a ``read``.
         otherwise: the errno after a crash, for a call that may not be asked again.
-        conditions: ``register=value`` or ``register=(value, …)``: trap nothing else (these go
-            into the filter); ``path=Under(b"/x")`` is looked at by the supervisor.
+        conditions: ``register=value``, ``register=(value, …)`` or ``register=Bits(mask)``: trap
+            nothing else (these go into the filter); ``path=Under(b"/x")`` is looked at by the
+            supervisor.
 
     A method may carry several marks. A type checker holds the innermost one against the method:
     the wrong call, or something returned that is no verdict, is an error before anything runs.
@@ -89,7 +101,7 @@ def hook(
     known = set(call.registers) or {n for c in call.__mro__ for n in inspect.get_annotations(c)}
     if unknown := conditions.keys() - known:
         raise TypeError(f"{call.__name__} has no register {', '.join(sorted(unknown))}")
-    kept = {n: c if isinstance(c, int | Under) else tuple(c) for n, c in conditions.items()}
+    kept = {n: c if isinstance(c, int | Bits | Under) else tuple(c) for n, c in conditions.items()}
     spec = HookSpec(call, kept, deadline_s, idempotent, interruptible, otherwise)
 
     def mark(method: Callable[[Any, C, Tracee], R]) -> Callable[..., R]:

@@ -14,7 +14,7 @@ from viewosd.abi.sysno import SYSNO
 from viewosd.core import traps as traps_module
 from viewosd.core.filter import FilterError, Term, compile_filter, covers, traps_of, union
 from viewosd.core.traps import never_trapped
-from viewosd.service import HookSpec, Under
+from viewosd.service import Bits, HookSpec, Under
 from viewosd.syscalls import base, numbers
 from viewosd.syscalls.kinds import CStr, DirFd, Fd, Int, Long, Mode, Offset, Ptr, Uid, ULong
 from viewosd.testing.bpf import run, steps, trapped
@@ -173,6 +173,40 @@ def test_a_path_condition_is_left_to_the_supervisor():
     assert not trapped(with_flags, "openat", X86_64, (0, 0, 0))
 
 
+def test_any_one_of_some_bits_traps_whatever_the_others_are():
+    _, openat, _, creat = openers()
+    program = program_for(openat, flags=Bits(O_CREAT | 0o2000))
+    for flags in (O_CREAT, 0o2000, O_CREAT | 0o2001, GARBAGE | O_CREAT):
+        assert trapped(program, "openat", X86_64, (0, 0, flags))
+        assert trapped(program, "openat", I386, (0, 0, flags))
+    for flags in (0, 0o1001, GARBAGE, O_CREAT << 32):
+        assert not trapped(program, "openat", X86_64, (0, 0, flags))
+    assert trapped(program_for(creat, flags=Bits(O_CREAT)), "creat", X86_64)
+    assert not trapped(program_for(creat, flags=Bits(0o2000)), "creat", X86_64)
+
+
+def test_bits_of_a_64_bit_value_are_looked_for_in_either_i386_register():
+    class pread64(base.Syscall):
+        fd: Fd
+        offset: Offset
+        compat = ("fd", "_", "offset:lo", "offset:hi")
+
+    program = program_for(pread64, offset=Bits(1 << 40 | 4))
+    for low, high in ((4, 0), (0, 1 << 8), (5, 3)):
+        assert trapped(program, "pread64", I386, (3, 0, low, high))
+    assert not trapped(program, "pread64", I386, (3, 4, 1 << 8, 4))
+    assert trapped(program, "pread64", X86_64, (3, 1 << 40))
+    assert not trapped(program, "pread64", X86_64, (3, 1 << 8))
+
+
+def test_bits_that_a_register_does_not_have_are_an_error():
+    _, openat, *_ = openers()
+    with pytest.raises(FilterError, match=r"openat: mode=Bits\(0x10000\) does not fit 16 bits"):
+        traps_of([HookSpec(openat, {"mode": Bits(0x10000)})])
+    with pytest.raises(TypeError, match="no bit"):
+        Bits(0)
+
+
 def test_a_64_bit_value_in_two_i386_registers_is_compared_in_both():
     class pread64(base.Syscall):
         fd: Fd
@@ -305,12 +339,12 @@ def test_a_filter_longer_than_the_kernel_takes_is_refused_with_its_length():
     with pytest.raises(
         FilterError, match=rf"has \d+ instructions, the kernel takes {BPF_MAXINSNS}"
     ):
-        compile_filter({X86_64: {16: (Term(((1, 32, values),)),)}})
+        compile_filter({X86_64: {16: (Term(((1, 0xFFFF_FFFF, values),)),)}})
 
 
 def test_the_longest_filters_still_decide_right():
     values = frozenset(range(0, 3900, 2))
-    program = compile_filter({X86_64: {16: (Term(((1, 32, values),)),), 3: (Term(),)}})
+    program = compile_filter({X86_64: {16: (Term(((1, 0xFFFF_FFFF, values),)),), 3: (Term(),)}})
     assert 3000 < len(program) // 8 <= BPF_MAXINSNS
     for value in range(3901):
         assert trapped(program, "ioctl", X86_64, (0, value)) == (value in values)
@@ -402,7 +436,7 @@ def test_no_hooks_trap_nothing():
 
 def test_the_wider_condition_covers_the_narrower_and_not_the_reverse():
     def term(width, *values):
-        return {X86_64: {16: (Term(((1, width, frozenset(values)),)),)}}
+        return {X86_64: {16: (Term(((1, (1 << width) - 1, frozenset(values)),)),)}}
 
     everything = {X86_64: {16: (Term(),)}}
     assert covers(everything, term(32, 5))

@@ -142,8 +142,9 @@ def test_the_simulator_and_the_kernel_agree_on_any_program(lines):
 
 
 PIECES = st.sampled_from([0, 5, 6, 0xFFFF, 0x1_0005, 0xFFFF_FFFF, 0x1_0000_0005, (1 << 64) - 1])
-TESTS = st.tuples(st.integers(0, 5), st.sampled_from([16, 32, 64]), st.frozensets(PIECES)).map(
-    lambda t: (t[0], t[1], frozenset(v & (1 << t[1]) - 1 for v in t[2]))
+MASKS = st.sampled_from([0xFFFF, 0xFFFF_FFFF, (1 << 64) - 1, 0x4, 1 << 32])
+TESTS = st.tuples(st.integers(0, 5), MASKS, st.frozensets(PIECES)).map(
+    lambda t: (t[0], t[1], frozenset(v & t[1] for v in t[2]))
 )
 TERMS = st.lists(st.lists(TESTS, min_size=1, max_size=2).map(lambda t: Term(tuple(t))), max_size=3)
 
@@ -182,7 +183,7 @@ def test_a_64_bit_program_can_not_hide_from_an_i386_condition_in_its_upper_halve
     # push rbx; mov rbx, VALUE; mov eax, 20 (getpid); int 0x80; pop rbx; ret
     value = 0xDEAD_0000_0005
     body = b"\x53\x48\xbb" + struct.pack("<Q", value) + b"\xb8\x14\0\0\0\xcd\x80\x5b\xc3"
-    program = compile_filter({Arch.I386: {20: (Term(((0, 32, frozenset({5})),)),)}})
+    program = compile_filter({Arch.I386: {20: (Term(((0, 0xFFFF_FFFF, frozenset({5})),)),)}})
 
     def ask() -> int:
         page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)

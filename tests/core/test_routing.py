@@ -14,11 +14,11 @@ from viewosd.abi.sysno import SYSNO
 from viewosd.core.paths import plain
 from viewosd.core.routing import applies, build_routes
 from viewosd.core.stats import RETURNED, Stats
-from viewosd.service import HookSpec, Service, Under, hook
+from viewosd.service import Bits, HookSpec, Service, Under, hook
 from viewosd.syscalls.base import members
 from viewosd.syscalls.ioctl import ioctl
 from viewosd.syscalls.numbers import number_of
-from viewosd.syscalls.paths import Open, openat
+from viewosd.syscalls.paths import Open, creat, openat
 from viewosd.syscalls.process import getpgid, getppid
 from viewosd.syscalls.socketcall import SOCKETCALL
 from viewosd.syscalls.sockets import Socket, accept, connect
@@ -157,6 +157,25 @@ def test_a_hook_on_an_ioctl_request_routes_the_call() -> None:
     assert handler.accepts((3, 0x1277, 0, 0, 0, 0))
     assert handler.accepts((3, 0xDEAD_0000_8008_1272, 0, 0, 0, 0))
     assert not handler.accepts((3, 0x1278, 0, 0, 0, 0))
+
+
+def test_a_hook_on_some_bits_of_a_register_routes_the_calls_that_have_one() -> None:
+    class Creating(Service):
+        name = "creating"
+
+        @hook(openat, flags=Bits(0o100 | 0o2000))
+        def any(self, call: Any, tracee: Any) -> Return:
+            return Return(1)
+
+    table = routes(Creating())
+    found = route(table, openat)
+    assert found.inline is None
+    (handler,) = found.handlers
+    assert handler.accepts((3, 0, 0o102, 0, 0, 0))
+    assert handler.accepts((3, 0, 0o2001, 0, 0, 0))
+    assert not handler.accepts((3, 0, 0o1, 0, 0, 0))
+    assert applies(HookSpec(Open, {"flags": Bits(0o100)}), creat)
+    assert not applies(HookSpec(Open, {"flags": Bits(0o2000000)}), creat)
 
 
 def test_statistics_survive_a_change_of_services() -> None:

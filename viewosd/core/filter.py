@@ -65,6 +65,7 @@ def compile_filter(traps: Traps, *, refuse: Iterable[str] = ()) -> bytes:
 _NR: Final = 0
 _ARCH: Final = 4
 _ARGS: Final = 16
+_32: Final = 0xFFFF_FFFF
 
 
 def _part(
@@ -98,24 +99,29 @@ def _any(program: Program, terms: tuple[Term, ...]) -> Label:
     notify, no = program.ret(SECCOMP_RET_USER_NOTIF), program.ret(SECCOMP_RET_ALLOW)
     for term in reversed(terms):
         yes = notify
-        for index, width, values in reversed(term.tests):
-            yes = _test(program, index, width, values, yes, no)
+        for index, mask, values in reversed(term.tests):
+            yes = _test(program, index, mask, values, yes, no)
         no = yes
     return no
 
 
 def _test(
-    program: Program, index: int, width: int, values: frozenset[int], yes: Label, no: Label
+    program: Program, index: int, mask: int, values: frozenset[int], yes: Label, no: Label
 ) -> Label:
     low, high = _ARGS + 8 * index, _ARGS + 8 * index + 4
-    if width < 64:
-        found = program.search(runs_of(dict.fromkeys(values, yes)), no)
-        return program.load(low, program.mask(0xFFFF, found) if width == 16 else found)
+    if not mask >> 32:
+        return _half(program, low, mask, dict.fromkeys(values, yes), no)
     lows: dict[int, dict[int, Label]] = {}
     for value in values:
-        lows.setdefault(value >> 32, {})[value & 0xFFFF_FFFF] = yes
+        lows.setdefault(value >> 32, {})[value & _32] = yes
     highs = {
-        half: program.load(low, program.search(runs_of(targets), no))
-        for half, targets in sorted(lows.items())
+        half: _half(program, low, mask & _32, targets, no) for half, targets in sorted(lows.items())
     }
-    return program.load(high, program.search(runs_of(highs), no))
+    return _half(program, high, mask >> 32, highs, no)
+
+
+def _half(
+    program: Program, offset: int, mask: int, targets: Mapping[int, Label], no: Label
+) -> Label:
+    found = program.search(runs_of(targets), no)
+    return program.load(offset, found if mask == _32 else program.mask(mask, found))

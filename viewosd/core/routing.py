@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..abi.arch import NATIVE, Arch
-from ..service import HookSpec, Service, Under
+from ..service import Bits, HookSpec, Service, Under
 from ..syscalls.base import Syscall, members
 from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
 from .paths import plain
 from .stats import CallStats, Stats
+from .traps import fulfils
 
 Test = tuple[int, int, frozenset[int]]
 
@@ -24,7 +25,7 @@ Test = tuple[int, int, frozenset[int]]
 class Handler:
     """One hook, bound to its service, with its conditions ready to be tested."""
 
-    __slots__ = ("is_async", "method", "plain", "service", "spec", "tests", "under")
+    __slots__ = ("bits", "is_async", "method", "plain", "service", "spec", "tests", "under")
 
     def __init__(
         self, service: Service, spec: HookSpec, method: Callable[..., Any], call: type[Syscall]
@@ -32,14 +33,21 @@ class Handler:
         self.service, self.spec, self.method = service, spec, method
         self.is_async = inspect.iscoroutinefunction(method)
         self.tests: tuple[Test, ...] = tuple(_tests(spec, call))
+        self.bits = tuple(
+            (call.registers.index(n), c.mask)
+            for n, c in spec.conditions.items()
+            if isinstance(c, Bits) and n in call.registers
+        )
         self.under = tuple(
             (n, plain(c.prefix)) for n, c in spec.conditions.items() if isinstance(c, Under)
         )
-        self.plain = not self.tests and not self.under
+        self.plain = not self.tests and not self.bits and not self.under
 
     def accepts(self, args: tuple[int, ...]) -> bool:
         """Do the registers fulfil its conditions? (Paths are the runtime's to look at.)"""
-        return all(args[index] & mask in values for index, mask, values in self.tests)
+        return all(args[index] & mask in values for index, mask, values in self.tests) and all(
+            args[index] & mask for index, mask in self.bits
+        )
 
 
 class Route:
@@ -59,7 +67,7 @@ class Route:
         self.direct = call.order(NATIVE) is call.registers
         # And the next: one hook on the paths below a prefix, where most paths are not.
         self.under: tuple[int, bytes] | None = None
-        if only and len(only.under) == 1 and not only.tests:
+        if only and len(only.under) == 1 and not only.tests and not only.bits:
             name, prefix = only.under[0]
             if name in call.registers:
                 self.under = (call.registers.index(name), prefix)
@@ -101,20 +109,16 @@ def applies(spec: HookSpec, call: type[Syscall]) -> bool:
     for name, condition in spec.conditions.items():
         if name not in call.registers and not isinstance(condition, Under):
             implied = getattr(call, name, None)
-            if not isinstance(implied, int) or implied not in values_of(condition):
+            if not isinstance(implied, int) or not fulfils(condition, implied):
                 return False
     return True
 
 
-def values_of(condition: Any) -> tuple[int, ...]:
-    """The numbers that a condition accepts."""
-    return (condition,) if isinstance(condition, int) else tuple(condition)
-
-
 def _tests(spec: HookSpec, call: type[Syscall]) -> Iterable[Test]:
     for name, condition in spec.conditions.items():
-        if isinstance(condition, Under) or name not in call.registers:
+        if isinstance(condition, Under | Bits) or name not in call.registers:
             continue
+        values = (condition,) if isinstance(condition, int) else condition
         index = call.registers.index(name)
         mask = (1 << call.kinds[index].width) - 1
-        yield index, mask, frozenset(v & mask for v in values_of(condition))
+        yield index, mask, frozenset(v & mask for v in values)

@@ -16,17 +16,18 @@ from typing import Final
 from ..abi.arch import SUPPORTED, Arch
 from ..abi.sysno import SYSNO
 from ..errors import ServiceError
-from ..service import Condition, HookSpec, Under
+from ..service import Bits, Condition, HookSpec, Under
 from ..syscalls.base import Syscall, members
 from ..syscalls.kinds import Uid
 from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
 
+_16: Final = 0xFFFF
 _32: Final = 0xFFFF_FFFF
 
 Test = tuple[int, int, frozenset[int]]
-"""A register's index in the program's own order; how many of its low bits count, 16, 32 or 64; the
-values of these bits that pass."""
+"""A register's index in the program's own order; a mask of its bits that count; the values of these
+bits that pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _inside(call: type[Syscall]) -> list[Term]:
     They lie in memory, where BPF can't look.
     """
     numbers = frozenset(number for number, inner in SOCKETCALL.items() if inner is call)
-    return [Term(((0, 32, numbers),))] if numbers else []
+    return [Term(((0, _32, numbers),))] if numbers else []
 
 
 def _terms(call: type[Syscall], conditions: Mapping[str, Condition], arch: Arch) -> list[Term]:
@@ -109,19 +110,47 @@ def _terms(call: type[Syscall], conditions: Mapping[str, Condition], arch: Arch)
     for name, condition in conditions.items():
         if isinstance(condition, Under):
             continue
-        values = {condition} if isinstance(condition, int) else set(condition)
-        if name in call.registers:
+        if name not in call.registers:  # implied by the call, so decided here
+            ways: list[tuple[Test, ...]] = [()] if fulfils(condition, getattr(call, name)) else []
+        elif isinstance(condition, Bits):
+            ways = _bits(call, name, condition.mask, arch)
+        else:
+            values = {condition} if isinstance(condition, int) else set(condition)
             ways = _ways(call, name, values, arch)
-        else:  # implied by the call, so decided here
-            ways = [()] if getattr(call, name) in values else []
         alternatives = [(*a, *b) for a in alternatives for b in ways]
     return [Term(tuple(sorted(tests, key=lambda test: test[:2]))) for tests in alternatives]
+
+
+def fulfils(condition: Condition, value: int) -> bool:
+    """Does a value that is known when the hook is looked at fulfil a register condition?"""
+    if isinstance(condition, Bits):
+        return bool(value & condition.mask)
+    if isinstance(condition, int):
+        return value == condition
+    return not isinstance(condition, Under) and value in condition
+
+
+def _bits(call: type[Syscall], name: str, mask: int, arch: Arch) -> list[tuple[Test, ...]]:
+    """One test for each bit, of which any one suffices."""
+    width = call.kinds[call.registers.index(name)].width
+    if mask >= 1 << width:
+        raise FilterError(f"{call.__name__}: {name}=Bits({mask:#x}) does not fit {width} bits")
+    slots = call.order(arch)
+    found: list[tuple[Test, ...]] = []
+    for bit in (1 << i for i in range(width) if mask >> i & 1):
+        slot, here = name, bit
+        if name + ":lo" in slots:
+            slot, here = (name + ":hi", bit >> 32) if bit > _32 else (name + ":lo", bit)
+        if slot in slots and not (arch.is_compat and here > _32):
+            found.append(((slots.index(slot), here, frozenset({here})),))
+    return found
 
 
 def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[tuple[Test, ...]]:
     """The tests, any one group of which says that the register holds one of ``values``."""
     kind = call.kinds[call.registers.index(name)]
     width = kind.width
+    mask = (1 << width) - 1
     for value in values:
         if not -(1 << width - 1) <= value < 1 << width:
             raise FilterError(f"{call.__name__}: {name}={value:#x} does not fit {width} bits")
@@ -132,20 +161,20 @@ def _ways(call: type[Syscall], name: str, values: set[int], arch: Arch) -> list[
         for value in values:
             halves.setdefault(value >> 32 & _32, set()).add(value & _32)
         return [
-            ((low, 32, frozenset(lows)), (high, 32, frozenset({half})))
+            ((low, _32, frozenset(lows)), (high, _32, frozenset({half})))
             for half, lows in halves.items()
         ]
     if name not in slots:  # this architecture does not pass it: it reads as 0
         return [()] if 0 in values else []
     if arch.is_compat and call.uid16 and issubclass(kind, Uid):
         # The kernel makes 0xFFFF -1 and leaves the others as they are (kernel/uid16.c).
-        width, values = 16, {v & _32 for v in values if v & _32 < 0xFFFF or v & _32 == _32}
+        mask, values = _16, {v & _32 for v in values if v & _32 < _16 or v & _32 == _32}
     elif arch.is_compat and width == 64:
         # An i386 call has half the bits; what needs more it can't ask for. A 64-bit program that
         # does int 0x80 shows its upper halves to seccomp nevertheless, so they aren't looked at.
-        width, values = 32, {value for value in values if -(1 << 31) <= value < 1 << 32}
-    passing = frozenset(value & (1 << width) - 1 for value in values)
-    return [((slots.index(name), width, passing),)] if passing else []
+        mask, values = _32, {value for value in values if -(1 << 31) <= value < 1 << 32}
+    passing = frozenset(value & mask for value in values)
+    return [((slots.index(name), mask, passing),)] if passing else []
 
 
 def union(*traps: Traps) -> Traps:
@@ -181,27 +210,27 @@ def simplified(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     for term in terms:
         if not term.tests:
             return (Term(),)
-        *rest, (index, width, values) = term.tests
-        key = tuple(rest), index, width
+        *rest, (index, mask, values) = term.tests
+        key = tuple(rest), index, mask
         merged[key] = merged.get(key, frozenset()) | values
     return tuple(
-        Term((*rest, (index, width, values)))
-        for (rest, index, width), values in merged.items()
+        Term((*rest, (index, mask, values)))
+        for (rest, index, mask), values in merged.items()
         if values and all(test[2] for test in rest)
     )
 
 
 def _points(term: Term) -> Iterator[list[tuple[int, int, int]]]:
-    """Every combination of values that passes: (register, bits, value) per test."""
+    """Every combination of values that passes: (register, mask, value) per test."""
     for values in product(*(sorted(test[2]) for test in term.tests)):
-        yield [(i, w, v) for (i, w, _), v in zip(term.tests, values, strict=True)]
+        yield [(i, m, v) for (i, m, _), v in zip(term.tests, values, strict=True)]
 
 
 def _within(point: list[tuple[int, int, int]], terms: tuple[Term, ...]) -> bool:
     return any(
         all(
-            any(i == index and w >= width and v & (1 << width) - 1 in passing for i, w, v in point)
-            for index, width, passing in term.tests
+            any(i == index and not mask & ~m and v & mask in passing for i, m, v in point)
+            for index, mask, passing in term.tests
         )
         for term in terms
     )

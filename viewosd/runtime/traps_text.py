@@ -9,12 +9,12 @@ from ..core.traps import Term, Traps
 
 
 def to_text(traps: Traps) -> list[Any]:
-    """[[architecture, [[number, [[[register, width, values], …], …]], …]], …]"""
+    """[[architecture, [[number, [[[register, mask, values], …], …]], …]], …]"""
     return [
         [
             int(arch),
             [
-                [number, [[[i, w, sorted(v)] for i, w, v in term.tests] for term in terms]]
+                [number, [[[i, m, sorted(v)] for i, m, v in term.tests] for term in terms]]
                 for number, terms in numbers.items()
             ],
         ]
@@ -26,7 +26,7 @@ def from_text(text: list[Any]) -> Traps:
     """What `to_text` was given."""
     return {
         Arch(arch): {
-            number: tuple(Term(tuple((i, w, frozenset(v)) for i, w, v in tests)) for tests in terms)
+            number: tuple(Term(tuple((i, m, frozenset(v)) for i, m, v in tests)) for tests in terms)
             for number, terms in numbers
         }
         for arch, numbers in text
