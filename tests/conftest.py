@@ -13,6 +13,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from helpers.files import remove
+
 # No test asserts a time, and none leaves a database of examples behind.
 hypothesis.settings.register_profile(
     "house",
@@ -37,16 +39,6 @@ _LIBRARIES = (
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
-
-
-def remove(directory: Path | str) -> None:
-    """With what is in it. A view that is just ending may take its own names away meanwhile."""
-
-    def missing(_function: object, _path: str, error: tuple[type, Exception, object]) -> None:
-        if not isinstance(error[1], FileNotFoundError):
-            raise error[1]
-
-    shutil.rmtree(directory, onerror=missing)
 
 
 class User:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.files import remove
 from helpers.programs import program
 from viewosd.testing.view import Outcome, Runner
 
@@ -47,7 +47,7 @@ class Agree:
         self.runner, self.place, self.owner = runner, place, owner
 
     def _prepare(self) -> None:
-        shutil.rmtree(self.place, ignore_errors=True)
+        remove(self.place)
         self.place.mkdir()
         os.chown(self.place, self.owner, -1)
 
@@ -69,7 +69,7 @@ def _agree(user, scratch: Path, name: str) -> Iterator[Agree]:
     env["VIEWOS_RUNTIME_DIR"] = str(user.runtime_dir)
     place = scratch / name
     yield Agree(Runner(user.viewos_run, env, user.prefix), place, user.uid)
-    shutil.rmtree(place, ignore_errors=True)
+    remove(place)
 
 
 @pytest.fixture

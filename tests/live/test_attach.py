@@ -291,13 +291,12 @@ def test_the_view_outlasts_who_was_attached_for_what_it_started(me, outside):
 
 
 def test_what_can_t_be_attached_is_said_in_words(me, outside, program):
-    with view(me, *BOXED, "cat") as live:
+    with view(me, *BOXED, "cat") as live, subprocess.Popen(["true"]) as dead:
         threaded = outside(sys.executable, "-c", PYTHON)
         until(lambda: len(os.listdir(f"/proc/{threaded.pid}/task")) == 2, "its thread")
         thread = max(map(int, os.listdir(f"/proc/{threaded.pid}/task")))
         listener = outside(program("own_filter"), "below", "cat")
         (below,) = until(lambda: _cats_of(listener.pid), "the program")
-        dead = subprocess.Popen(["true"])
         os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
         keeper = live.run.pid
         cases = {
@@ -316,7 +315,6 @@ def test_what_can_t_be_attached_is_said_in_words(me, outside, program):
         for pid, reason in cases.items():
             with pytest.raises(Refused, match=reason):
                 live.attach(pid)
-        dead.wait()
         live.attach(threaded.pid)
         with pytest.raises(Refused, match="is in this view already"):
             live.attach(threaded.pid)

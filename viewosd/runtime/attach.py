@@ -23,11 +23,11 @@ def refusal(pid: int, members: Members) -> str | None:
     name = status.get("Name", "?")
     if status["State"][0] in "ZX":
         return f"process {pid} ({name}) has ended"
+    if status.get("Kthread") == "1" or not _has_memory(pid):
+        return f"process {pid} ({name}) is a thread of the kernel"
     uid = int(status["Uid"].split()[1])
     if os.geteuid() not in (0, uid):
         return f"process {pid} ({name}) belongs to uid {uid}"
-    if status.get("Kthread") == "1" or not _has_memory(pid):
-        return f"process {pid} ({name}) is a thread of the kernel"
     tracer = int(status["TracerPid"])
     if tracer:
         return f"process {pid} ({name}) is traced by process {tracer}"
