@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 
+from . import shorthands
+
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
+
+    from viewosd.keeper.plan import Step
 
 USAGE: Final = """\
 usage: viewos-run [OPTION]... [--] PROG [ARG]...
@@ -24,6 +28,15 @@ Run PROG in a new view.
       --no-rc                  run neither /etc/viewosrc nor ~/.viewosrc
   -P, --profile NAME           options from a file: its path, or NAME in
                                ~/.config/viewos/profiles or /etc/viewos/profiles
+      --hide PATH              PATH does not exist
+      --move SRC DST           SRC appears at DST, and no more where it was
+      --bind SRC DST           SRC appears at DST too
+      --ro PATH                PATH can't be written
+      --tmpfs PATH             PATH is an empty private directory
+      --cow PATH[=LAYER]       changes below PATH go to LAYER: a directory, or @NAME, several with
+                               colons between; without LAYER to one that the view keeps
+      --mount TYPE[,OPTION]... SRC DST
+                               any type that a service offers
       --hostname NAME          the name of the machine
       --uname FIELD=VALUE      sysname, nodename, release, version, machine, domainname
   -d, --detach                 print the view's id and return; PROG runs on
@@ -42,7 +55,7 @@ _UNAME: Final = ("sysname", "nodename", "release", "version", "machine", "domain
 _WORDS: Final = {
     "viewname": 1, "preload": 1, "rc": 1, "no-rc": 0, "profile": 1, "hostname": 1, "uname": 1,
     "detach": 0, "secure": 0, "nonesting": 0, "quiet": 0, "output": 1, "version": 0, "help": 0,
-}  # fmt: skip
+} | shorthands.WORDS  # fmt: skip
 _LETTERS: Final = {
     "V": "viewname", "p": "preload", "f": "rc", "P": "profile", "d": "detach", "s": "secure",
     "x": "nonesting", "q": "quiet", "o": "output", "v": "version", "h": "help",
@@ -50,8 +63,7 @@ _LETTERS: Final = {
 # Shorthands for services that are not part of this installation yet; each row goes when its service
 # comes.
 _NEEDS: Final = {
-    "hide": "viewfs", "move": "viewfs", "bind": "viewfs", "ro": "viewfs", "tmpfs": "viewfs",
-    "cow": "viewfs", "mount": "viewfs", "net": "net", "publish": "net", "time": "misctime",
+    "net": "net", "publish": "net", "time": "misctime",
     "user": "identity", "as-root": "identity", "foreign": "umbinfmt", "interp": "umbinfmt",
 }  # fmt: skip
 
@@ -65,7 +77,7 @@ class Options:
 
     def __init__(self) -> None:
         self.viewname = ""
-        self.services: list[str] = []
+        self.steps: list[Step] = []
         self.rc: str | None = None
         self.no_rc = False
         self.detach = self.secure = self.nonesting = self.quiet = False
@@ -89,12 +101,16 @@ class Options:
             if word == "--":
                 break
             for name, shown, given in _split(word):
-                value = given
-                if _WORDS[name] and value is None:
+                values = [] if given is None else [given]
+                while len(values) < _WORDS[name]:
                     if not rest:
-                        raise OptionError(f"{shown} needs a value")
-                    value = rest.pop(0)
-                options._set(name, shown, value or "")
+                        many = f"{_WORDS[name]} values" if _WORDS[name] > 1 else "a value"
+                        raise OptionError(f"{shown} needs {many}")
+                    values.append(rest.pop(0))
+                if name in shorthands.WORDS:
+                    options._shorthand(name, values)
+                else:
+                    options._set(name, shown, "".join(values))
                 if options.show:
                     return options
         options.argv = rest
@@ -115,7 +131,7 @@ class Options:
         elif name == "viewname":
             self._name(value, shown)
         elif name == "preload":
-            self.services.append(from_here(value))
+            self.steps.append(("service", from_here(value)))
         elif name == "rc":
             self.rc = value
         elif name == "output":
@@ -130,8 +146,14 @@ class Options:
                 known = ", ".join(_UNAME)
                 raise OptionError(f"{shown} {value}: not FIELD=VALUE with one of {known}")
             if self._uname_at is None:
-                self._uname_at = len(self.services)
+                self._uname_at = len(self.steps)
             self._uname[field] = text
+
+    def _shorthand(self, name: str, words: list[str]) -> None:
+        try:
+            self.steps += shorthands.steps(name, words, self.steps)
+        except shorthands.ShorthandError as error:
+            raise OptionError(str(error)) from None
 
     def _name(self, value: str, shown: str) -> None:
         if not value.isprintable():
@@ -142,7 +164,7 @@ class Options:
         """All of them are one service, which stands where the first of them stood."""
         if self._uname_at is not None:
             fields = [f"{field}={escape(text)}" for field, text in self._uname.items()]
-            self.services.insert(self._uname_at, ",".join(("misc", *fields)))
+            self.steps.insert(self._uname_at, ("service", ",".join(("misc", *fields))))
 
     def _profile(self, name: str) -> None:
         path, table = _read_profile(name)
@@ -152,15 +174,29 @@ class Options:
             if key == "services":
                 if not isinstance(value, list) or not all(isinstance(s, str) and s for s in value):
                     raise OptionError(f"{path}: services is a list of texts")
-                self.services.extend(map(from_here, value))
+                self.steps += [("service", from_here(text)) for text in value]
+            elif key in shorthands.WORDS:
+                self._profile_shorthand(path, key, value)
             elif key not in ("name", "rc"):
-                raise OptionError(f"{path}: unknown key {key!r}; known are services, name, rc")
+                known = ", ".join(("services", "name", "rc", *shorthands.WORDS))
+                raise OptionError(f"{path}: unknown key {key!r}; known are {known}")
             elif not isinstance(value, str) or not value:
                 raise OptionError(f"{path}: {key} is a text that is not empty")
             elif key == "name":
                 self._name(value, f"{path}: name")
             else:
                 self.rc = value
+
+    def _profile_shorthand(self, path: str, key: str, value: Any) -> None:
+        """A list with an item for each time that the option would be given."""
+        count = shorthands.WORDS[key]
+        for item in value if isinstance(value, list) else [None]:
+            words = [item] if count == 1 else item
+            texts = isinstance(words, list) and all(isinstance(word, str) for word in words)
+            if not texts or len(words) != count:
+                wants = "texts" if count == 1 else f"lists of {count} texts"
+                raise OptionError(f"{path}: {key} is a list of {wants}")
+            self._shorthand(key, words)
 
 
 def _split(word: str) -> Iterator[tuple[str, str, str | None]]:

@@ -73,7 +73,7 @@ def _plan(options: Options, say: Callable[[str], None]) -> Plan:
         ) from None
     plan = Plan([os.fsencode(word) for word in options.argv], env)
     plan.viewname = options.viewname
-    plan.services = options.services
+    plan.steps = options.steps
     plan.rc = [os.fsencode(path) for path in _rc(options, say)]
     plan.secure, plan.nonesting = options.secure, options.nonesting
     plan.quiet, plan.detach = options.quiet, options.detach

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 
 import pytest
@@ -34,7 +35,70 @@ def test_services_keep_their_order_and_uname_is_one_of_them():
     options = Options.parse(
         ["-p", "a,x=1", "--hostname", "h,1", "-p", "b", "--uname", "sysname=S", "prog"]
     )
-    assert options.services == ["a,x=1", r"misc,nodename=h\,1,sysname=S", "b"]
+    assert options.steps == [
+        ("service", "a,x=1"),
+        ("service", r"misc,nodename=h\,1,sysname=S"),
+        ("service", "b"),
+    ]
+
+
+def test_a_shorthand_is_a_service_and_a_mount_in_the_order_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "image").touch()
+    here = os.fsencode(tmp_path)
+    words = "-p a --hide x --move s d -p b --ro /r --tmpfs /t --bind=s d --hostname h"
+    mounts = "--mount proc,hidepid=2 proc /p --mount umfuseext2,ro image /mnt --cow ."
+    assert Options.parse([*words.split(), *mounts.split(), "prog"]).steps == [
+        ("service", "a"),
+        ("service", "viewfs"),
+        ("mount", "viewfs", "hide", b"none", here + b"/x"),
+        ("mount", "viewfs", "move", here + b"/s", here + b"/d"),
+        ("service", "b"),
+        ("mount", "viewfs", "ro", b"/r", b"/r"),
+        ("mount", "viewfs", "tmpfs", b"none", b"/t"),
+        ("mount", "viewfs", "bind", here + b"/s", here + b"/d"),
+        ("service", "misc,nodename=h"),
+        ("mount", "proc", "hidepid=2", b"proc", b"/p"),
+        ("service", "umfuse"),
+        ("mount", "umfuseext2", "ro", here + b"/image", b"/mnt"),
+        ("mount", "viewfs", "cow", b"none", here),
+    ]
+
+
+def test_a_service_that_was_preloaded_is_not_loaded_again_by_a_shorthand():
+    options = Options.parse(["-p", "viewfs,x", "--hide", "/x", "--hide", "/y", "prog"])
+    assert [step[:2] for step in options.steps] == [
+        ("service", "viewfs,x"), ("mount", "viewfs"), ("mount", "viewfs"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "options", "target"),
+    [
+        ("/x=/l", "cow,layer=/l", b"/x"),
+        ("/x=@work:/low,er", r"cow,layer=@work:/low\,er", b"/x"),
+        ("/x", "cow", b"/x"),
+    ],
+)
+def test_a_layer_is_a_directory_or_a_name_or_several(word, options, target):
+    step = Options.parse(["--cow", word, "prog"]).steps[-1]
+    assert step == ("mount", "viewfs", options, b"none", target)
+
+
+def test_a_path_with_an_equals_sign_is_one_where_it_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b").mkdir()
+    assert Options.parse(["--cow", "a=b", "prog"]).steps[-1][-1] == os.fsencode(tmp_path / "a=b")
+
+
+def test_a_profile_has_the_shorthands_too(tmp_path):
+    profile = tmp_path / "p.toml"
+    profile.write_text(
+        'hide = ["/x", "/y"]\nmove = [["/s", "/d"]]\nmount = [["proc", "proc", "/p"]]\n'
+    )
+    options = "--hide /x --hide /y --move /s /d --mount proc proc /p"
+    words = [*options.split(), "prog"]
+    assert Options.parse(["-P", str(profile), "prog"]).steps == Options.parse(words).steps
 
 
 @given(st.lists(st.text(), min_size=1))
@@ -68,7 +132,11 @@ def _split(text: str) -> list[str]:
         (["-V", "a\nb", "prog"], "printable"),
         (["--uname", "colour=red", "prog"], "not FIELD=VALUE"),
         (["--uname", "sysname", "prog"], "not FIELD=VALUE"),
-        (["--hide", "/x", "prog"], "--hide needs the service viewfs, which is not installed"),
+        (["--hide"], "--hide needs a value"),
+        (["--move", "/x"], "--move needs 2 values"),
+        (["--mount", ",ro", "none", "/x", "prog"], "begins with a type"),
+        (["--bind", "/x", "", "prog"], "--bind: an empty word names nothing"),
+        (["--cow", "/x=", "prog"], "--cow /x=: PATH=LAYER needs both"),
         (["--net=nat", "prog"], "--net needs the service net, which is not installed"),
         (["--as-root", "prog"], "--as-root needs the service identity, which is not installed"),
         (["-P", "/nonexistent/p.toml", "prog"], "no profile"),
@@ -93,7 +161,7 @@ def test_a_profile_says_what_options_say(tmp_path):
     profile.write_text('name = "n"\nrc = "/bin/true"\nservices = ["one", "two,x=1"]\n')
     options = Options.parse(["-p", "zero", "-P", str(profile), "-p", "three", "prog"])
     assert (options.viewname, options.rc) == ("n", "/bin/true")
-    assert options.services == ["zero", "one", "two,x=1", "three"]
+    assert [text for _, text in options.steps] == ["zero", "one", "two,x=1", "three"]
 
 
 def test_a_profile_is_found_by_its_name_in_the_users_directory(tmp_path, monkeypatch):
@@ -112,7 +180,9 @@ def test_a_profile_is_found_by_its_name_in_the_users_directory(tmp_path, monkeyp
         ("services = 'misc'", "services is a list"),
         ("services = [1]", "services is a list"),
         ("name = 1", "name is a text"),
-        ("hide = ['/x']", "hide needs the service viewfs"),
+        ("hide = '/x'", "hide is a list of texts"),
+        ("move = ['/x', '/y']", "move is a list of lists of 2 texts"),
+        ("foreign = true", "foreign needs the service umbinfmt"),
     ],
 )
 def test_a_bad_profile_is_refused_with_its_name(tmp_path, text, told):

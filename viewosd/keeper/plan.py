@@ -9,6 +9,8 @@ TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Step = tuple[str, str] | tuple[str, str, str, bytes, bytes]
+
 
 class StartError(Exception):
     """PROG will not run; one line that says why."""
@@ -22,7 +24,9 @@ class Plan:
         env: PROG's environment, "NAME=value" entries as execve(2) takes them; a list, because an
             environment may hold an entry twice or one without "=", and PROG gets exactly those.
         viewname: the view's name, "" without one.
-        services: what to load before PROG starts, as `um_add_service` would be told, in order.
+        steps: what is done before PROG starts, in order: ("service", text), as `um_add_service`
+            would be told, and ("mount", type, options, source, target), as `viewmount` would be;
+            the target is an absolute path, a comma inside an option is ``\\,``.
         rc: executables to run inside the view before PROG, in order.
         secure, nonesting, quiet: the options -s, -x, -q of kmview(1).
         log: a descriptor for diagnostics (-o FILE), -1 without one.
@@ -49,7 +53,7 @@ class Plan:
         self.argv = list(argv)
         self.env = list(env)
         self.viewname = ""
-        self.services: list[str] = []
+        self.steps: list[Step] = []
         self.rc: list[bytes] = []
         self.secure = False
         self.nonesting = False
@@ -81,7 +85,12 @@ class Plan:
     @property
     def light(self) -> bool:
         """Nothing to do before PROG starts, so PROG can start before the supervisor is loaded."""
-        return not self.services and not self.rc
+        return not self.steps and not self.rc
+
+    @property
+    def services(self) -> list[str]:
+        """The services among the steps."""
+        return [step[1] for step in self.steps if step[0] == "service"]
 
 
 def exit_status(waitstatus: int) -> int:

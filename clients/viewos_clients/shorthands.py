@@ -1,0 +1,91 @@
+"""The shorthands of viewos-run for a file tree: each is only a service and a mount.
+
+``--hide PATH`` is ``-p viewfs`` and ``viewmount -t viewfs -o hide none PATH``. A shorthand becomes
+steps of `viewosd.keeper.plan.Plan`, in the order given, among the services of ``-p``. Paths are
+taken from where we are.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Final
+
+    from viewosd.keeper.plan import Step
+
+WORDS: Final = {"hide": 1, "move": 2, "bind": 2, "ro": 1, "tmpfs": 1, "cow": 1, "mount": 3}
+"""How many words each takes."""
+# Mount types by how they begin, and the service that offers them; a plain type needs none.
+_SERVICE_OF: Final = {
+    "viewfs": "viewfs", "umfuse": "umfuse", "umnet": "net", "umdev": "umdev",
+    "umbinfmt": "umbinfmt", "ummisc": "misc",
+}  # fmt: skip
+
+
+class ShorthandError(Exception):
+    """The words make no mount; one line."""
+
+
+def steps(name: str, words: Sequence[str], before: Sequence[Step]) -> list[Step]:
+    """What a shorthand comes to.
+
+    Args:
+        name: one of `WORDS`, with as many ``words``.
+        before: the steps so far: a service that is among them is not loaded again.
+
+    Raises:
+        ShorthandError: a word is empty, or no mount type.
+    """
+    if not all(words):
+        raise ShorthandError(f"--{name}: an empty word names nothing")
+    mount = _mount(name, words)
+    service = next((s for start, s in _SERVICE_OF.items() if mount[1].startswith(start)), None)
+    loaded = {text.partition(",")[0] for kind, text, *_ in before if kind == "service"}
+    if service is None or service in loaded:
+        return [mount]
+    return [("service", service), mount]
+
+
+def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes]:
+    """A step of the plan: "mount", type, options, source, target."""
+    if name == "mount":
+        type, _, options = words[0].partition(",")
+        if not type:
+            raise ShorthandError(f"--mount {words[0]}: TYPE[,OPTION]... begins with a type")
+        return "mount", type, options, os.fsencode(_source(words[1])), _path(words[2])
+    options, source = name, b"none"
+    if name in ("move", "bind", "ro"):
+        source = _path(words[0])
+    target = words[-1]
+    if name == "cow":
+        target, layer = _cow(words[0])
+        if layer:
+            options += f",layer={layer}"
+    return "mount", "viewfs", options, source, _path(target)
+
+
+def _path(word: str) -> bytes:
+    return os.fsencode(os.path.abspath(word))
+
+
+def _source(word: str) -> str:
+    """What a source means is for its type to say: it is a path where there is such a file."""
+    here = word != "none" and (word[:2] in ("./", "..", ".") or os.path.lexists(word))
+    return os.path.abspath(word) if here else word
+
+
+def _cow(word: str) -> tuple[str, str]:
+    """PATH[=LAYER]: the path, and the layers as the option wants them, "" for the view's own.
+
+    LAYER is a directory, or @NAME; several with colons between, the one that is written to first.
+    """
+    path, equals, layers = word.partition("=")
+    if not equals or os.path.lexists(word):
+        return word, ""
+    if not path or not all(layers.split(":")):
+        raise ShorthandError(f"--cow {word}: PATH=LAYER needs both")
+    found = (each if each[0] == "@" else os.path.abspath(each) for each in layers.split(":"))
+    return path, ":".join(each.replace("\\", "\\\\").replace(",", "\\,") for each in found)
