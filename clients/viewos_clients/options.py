@@ -191,7 +191,7 @@ class Options:
         """A list with an item for each time that the option would be given."""
         count = shorthands.WORDS[key]
         for item in value if isinstance(value, list) else [None]:
-            words = [item] if count == 1 else item
+            words: Any = [item] if count == 1 else item
             texts = isinstance(words, list) and all(isinstance(word, str) for word in words)
             if not texts or len(words) != count:
                 wants = "texts" if count == 1 else f"lists of {count} texts"

@@ -59,7 +59,7 @@ def test_help_and_version_are_printed_and_nothing_is_run(user):
         (["-f", "/nonexistent", "true"], 125, "/nonexistent: no such file"),
         (["-f", "/etc/passwd", "true"], 125, "/etc/passwd is not executable; an rc file is a program: chmod +x"),
         (["-o", "/nonexistent/log", "true"], 125, "/nonexistent/log: No such file or directory"),
-        (["--cow", "/x", "true"], 125, "--cow needs the service viewfs, which is not installed"),
+        (["--foreign", "true"], 125, "--foreign needs the service umbinfmt, which is not installed"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_done_is_said_in_one_line_and_leaves_nothing(user, words, status, line):
