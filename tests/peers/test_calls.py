@@ -166,6 +166,9 @@ async def test_t07_t08_calls_one_after_the_other_share_a_window() -> None:
         "rt_sigprocmask",
         "restart_syscall",
         "nanosleep",
+        "pipe",
+        "pipe2",
+        "brk",
     ],
 )
 def test_t13_calls_that_must_not_be_interrupted_can_not_be_trapped(name: str) -> None:

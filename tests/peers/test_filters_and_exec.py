@@ -59,10 +59,17 @@ async def test_t28_a_filter_that_a_program_adds_for_itself_works_beside_ours() -
         assert await view.ask(closure) == 7
 
 
-@pytest.mark.parametrize("name", ["sendmsg", "fcntl", "write", "ioctl", "prctl", "mmap", "read"])
-async def test_t30_no_call_that_may_be_hooked_is_needed_to_start(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "conditions"),
+    [
+        *((name, {}) for name in ("sendmsg", "write", "ioctl", "prctl", "read")),
+        ("fcntl", {"cmd": range(2048)}),
+        ("mmap", {"prot": range(8)}),
+    ],
+)
+async def test_t30_no_call_that_may_be_hooked_is_needed_to_start(name: str, conditions) -> None:
     """runc refuses a notify on write; crun hung with one on sendmsg, runc 1.2 on fcntl."""
-    async with rig(serve(TABLE[name], lambda c, t: CONTINUE)) as view:
+    async with rig(serve(TABLE[name], lambda c, t: CONTINUE, **conditions)) as view:
         assert await view.run(["/bin/echo", "started"]).text() == "started\n"
 
 

@@ -15,6 +15,7 @@ import trio
 import trio.lowlevel
 
 from viewosd import Return, Service, Tracee, Verdict, hook
+from viewosd.abi.mman import PROT_READ, PROT_WRITE
 from viewosd.syscalls import Exec, getpgid, getppid, getsid, ioctl, mmap, openat, personality, prctl
 
 
@@ -63,7 +64,7 @@ class Programs(Service):
 
 
 class Files(Service):
-    """openat(2), mmap(2) and prctl(2) are looked at and go on."""
+    """openat(2), the mmap(2) that is ours too, and prctl(2) are looked at and go on."""
 
     name = "files"
 
@@ -71,7 +72,7 @@ class Files(Service):
     def look(self, call: openat, tracee: Tracee) -> None:
         return None
 
-    @hook(mmap)
+    @hook(mmap, prot=PROT_READ | PROT_WRITE)
     def map(self, call: mmap, tracee: Tracee) -> None:
         return None
 

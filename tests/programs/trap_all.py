@@ -3,9 +3,9 @@
 What a program does in its view must not differ by it. Half of the hooks answer at once, half wait
 a turn of the event loop first, so calls are in flight while others come.
 
-Not pipe(2) and kill(2): a call that is stopped ends with EINTR when a signal with a handler without
-SA_RESTART comes before it was received (seccomp_unotify(2)). Many programs can bear that of open
-and stat; dash, a pipeline of which has lost a process meanwhile, can't of pipe.
+Not kill(2): a call that is trapped ends with EINTR when a signal with a handler without SA_RESTART
+comes before it was received (docs/write-a-service.md, "Hooks and signals"). Most programs can bear
+that of open and stat; shells, whose jobs end while they signal them, say so on their output.
 """
 
 from __future__ import annotations

@@ -70,16 +70,32 @@ def traps_of(specs: Iterable[HookSpec], arches: Iterable[Arch] = SUPPORTED) -> T
 
 
 # A trapped call waits, until the supervisor has received it, in a way that any signal may end: a
-# handler without SA_RESTART then makes it fail with EINTR though it did not run.
+# handler without SA_RESTART then makes it fail with EINTR though it did not run. Who calls one of
+# these can't handle that, for the kernel never says it.
 _EINTR: Final = "a signal would make it fail with EINTR, which its callers can't handle"
 _NEVER: Final = (
+    # A closed descriptor stays open, a child is not made, a lock is thought to be held.
     (r"close|close_range|dup|dup2|dup3|fork|vfork|clone|clone3|futex.*", _EINTR),
+    # Shells give up a pipeline (dash: "Pipe call failed"), which loses a process meanwhile.
+    (r"pipe|pipe2", _EINTR),
     (r"exit|exit_group|restart_syscall", "it must not wait: it can't be asked again"),
     # Not signalfd, which makes a descriptor, nor rt_sigqueueinfo, which is a kill.
     (r"rt_sig(?!queueinfo).*|sig(action|altstack|nal|pending|procmask|return|suspend)", _EINTR),
     (r"nanosleep", _EINTR),
+    # glibc's brk(3) takes the errno for an address; malloc(3) is out of memory without the others;
+    # the dynamic linker ends the program: elf/dl-load.c, elf/dl-reloc.c.
+    (r"brk|munmap|mremap|(pkey_)?mprotect|old_mmap", _EINTR),
+    # A thread's first calls. glibc takes the errno for its thread's id; without its thread pointer
+    # a program ends; a robust mutex is not one any more: sysdeps/nptl/dl-tls_init_tp.c.
+    (r"set_tid_address|set_thread_area|set_robust_list|rseq", _EINTR),
 )
-_SLEEPS: Final = r"clock_nanosleep(_time64)?"
+_ONLY_IN_PART: Final = (
+    (r"clock_nanosleep(_time64)?", "flags, clockid"),
+    (r"mmap2?", "prot, flags, fd"),
+    (r"arch_prctl", "code"),
+    (r"fcntl(64)?", "cmd"),  # F_DUPFD is a dup, and F_SETFD is in every start of a program
+)
+"""Calls of which one use is of the kind above and others are not; and what tells them apart."""
 
 
 def never_trapped(name: str, *, conditional: bool = False) -> str:
@@ -90,8 +106,9 @@ def never_trapped(name: str, *, conditional: bool = False) -> str:
     for pattern, why in _NEVER:
         if re.fullmatch(pattern, name):
             return why
-    if re.fullmatch(_SLEEPS, name) and not conditional:
-        return f"{_EINTR}; with a condition on a register (flags, clockid) it can"
+    for pattern, registers in _ONLY_IN_PART:
+        if re.fullmatch(pattern, name) and not conditional:
+            return f"{_EINTR}; with a condition on a register ({registers}) it can"
     return ""
 
 
