@@ -54,8 +54,15 @@ class Space(Protocol):
     ) -> None:
         """Change MOUNT_ATTR_* and propagation of mounts: mount_setattr(2)."""
 
-    async def attach(self, tree: int, target: int) -> None:
-        """Attach a tree at a descriptor of the mountpoint, a directory or a file: move_mount(2)."""
+    async def attach(self, tree: int, target: int, below: Sequence[tuple[bytes, int]] = ()) -> None:
+        """Attach a tree at a descriptor of the mountpoint, a directory or a file: move_mount(2).
+
+        At the root of the view it becomes the root, for all who had that as theirs: pivot_root(2).
+
+        Args:
+            below: further trees and where they are to be attached in ``tree``, in order; paths
+                without a slash in front, no symbolic link is followed.
+        """
 
     async def umount(self, path: bytes, flags: int = 0) -> None:
         """Take away what was mounted last at a path of the view: umount2(2).

@@ -48,6 +48,8 @@ class View:
         self.id, self.name, self.since, self.owner = id, name, since, owner
         self.parent, self.root, self.keeper = parent, root, 0
         self.services: list[Loaded] = list(parent.services) if parent else []
+        self.inner: list[Service] = []
+        """The runtime's own: asked after all others, and in no listing."""
         self.stats = Stats()
         self.routes: Routes = build_routes((), SUPPORTED, self.stats)
         self.rebuild()
@@ -59,7 +61,10 @@ class View:
 
     def specs(self) -> Iterable[HookSpec]:
         """Every hook of every service: what the filter must trap."""
-        return [spec for loaded in self.services for spec, _ in loaded.service.hooks()]
+        return [spec for service in self._all() for spec, _ in service.hooks()]
+
+    def _all(self) -> list[Service]:
+        return [*(loaded.service for loaded in self.services), *self.inner]
 
     def insert(self, loaded: Loaded, position: int | None = None) -> None:
         """Put a service into the search order, at the end by default.
@@ -107,4 +112,4 @@ class View:
 
     def rebuild(self) -> None:
         """Make the routing table again, after the list of services changed."""
-        self.routes = build_routes((s.service for s in self.services), SUPPORTED, self.stats)
+        self.routes = build_routes(self._all(), SUPPORTED, self.stats)

@@ -28,12 +28,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from .captive import CannotStop
+from .captive import CannotStop, Captive
 from .crew import Crew
 from .pump import Pump
 from .sweep import Sweep
 
 log = logging.getLogger("viewosd")
+
+
+Visit = Callable[[int, dict[int, Captive]], None]
+"""What is done with a process: its id, its threads by id. ProcessLookupError: it is gone."""
 
 
 class ArmError(Exception):
@@ -46,6 +50,7 @@ async def arm(
     pump: Pump,
     close_old: Callable[[], bool],
     keep: Callable[[int], None],
+    also: Visit | None = None,
 ) -> None:
     """Put a filter on every thread of some processes.
 
@@ -56,6 +61,7 @@ async def arm(
         close_old: closes the listeners that these processes have now; were there any? Called when
             everybody stands still and nothing is expected to fail.
         keep: takes each new listener over, before any process goes on.
+        also: called for each process in the end, while everybody stands still.
 
     Raises:
         ArmError: nothing was changed; or, if a process has a listener of somebody else, nothing
@@ -78,6 +84,8 @@ async def arm(
                         if not closed:
                             break
                         log.error("cannot arm: %s", error)  # the others have nobody to ask
+                if also is not None and not failed:
+                    _visit(sweep, also)
             finally:
                 for crew in crews:
                     crew.finish()
@@ -85,6 +93,28 @@ async def arm(
         failed = _text(error)
     if failed:
         raise ArmError(f"cannot arm the view: {failed}")
+
+
+async def visit(processes: Callable[[], Iterable[int]], pump: Pump, also: Visit) -> None:
+    """Stop every thread of some processes, and call ``also`` for each process.
+
+    Raises:
+        ArmError: somebody can't be stopped; nothing was done.
+    """
+    try:
+        async with Sweep(processes, pump) as sweep:
+            _visit(sweep, also)
+    except (CannotStop, OSError) as error:
+        raise ArmError(f"cannot stop the view: {_text(error)}") from None
+
+
+def _visit(sweep: Sweep, also: Visit) -> None:
+    for pid, captives in sweep.threads.items():
+        try:
+            if captives:
+                also(pid, captives)
+        except ProcessLookupError:
+            continue
 
 
 def _prepare(sweep: Sweep, crews: list[Crew], bytecode: bytes, pump: Pump) -> None:

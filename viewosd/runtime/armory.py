@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import trio
 
@@ -19,6 +20,10 @@ from .parking import Parking
 from .pump import Pump
 
 log = logging.getLogger("viewosd")
+
+
+BESIDES: Final = 0xFFFF_0000
+"""Parked keys from here on are of descriptors that are no listeners: agents', plus a view's id."""
 
 
 class Armory:
@@ -40,6 +45,7 @@ class Armory:
         self.attempted: Traps = {}
         self.record: Callable[[], None] = lambda: None
         self._lock = trio.Lock()
+        self._besides: dict[int, int] = {}
 
     def suffices(self, wanted: Traps) -> bool:
         """Is everything that is wanted trapped already?"""
@@ -57,8 +63,16 @@ class Armory:
             self.pump.add(Listener(child.listener, key))
         return child
 
-    async def rearm(self, processes: Callable[[], Iterable[int]], wanted: Traps) -> None:
+    async def rearm(
+        self,
+        processes: Callable[[], Iterable[int]],
+        wanted: Traps,
+        also: arming.Visit | None = None,
+    ) -> None:
         """Trap more in every process of the tree.
+
+        Args:
+            also: called for each process in the end, while everybody stands still.
 
         Raises:
             ViewError: somebody is in the way; nothing was changed.
@@ -71,10 +85,18 @@ class Armory:
             old = list(self.pump.listeners.values())
             for listener in old:
                 self.pump.drop(listener)
-            self.parking.keep_only([])
+            self.parking.keep_only(self._besides.items())
             return bool(old)
 
-        await self._arm(processes, wanted, close_old)
+        await self._arm(processes, wanted, close_old, also)
+
+    async def visit(self, processes: Callable[[], Iterable[int]], also: arming.Visit) -> None:
+        """Stop every process for a moment, and call ``also`` for each. Raises ViewError."""
+        async with self._lock:
+            try:
+                await arming.visit(processes, self.pump, also)
+            except arming.ArmError as error:
+                raise ViewError(str(error)) from None
 
     async def arm_stranger(self, pid: int, wanted: Traps) -> dict[int, int]:
         """Put a filter on a process that has none of ours.
@@ -99,7 +121,11 @@ class Armory:
         return children
 
     async def _arm(
-        self, processes: Callable[[], Iterable[int]], wanted: Traps, close_old: Callable[[], bool]
+        self,
+        processes: Callable[[], Iterable[int]],
+        wanted: Traps,
+        close_old: Callable[[], bool],
+        also: arming.Visit | None = None,
     ) -> int:
         """How many listeners there are by it."""
         served = 0
@@ -114,7 +140,7 @@ class Armory:
             wanted = self.attempted = union(self.installed, wanted)
             self.record()
             try:
-                await arming.arm(processes, _bytecode(wanted), self.pump, close_old, keep)
+                await arming.arm(processes, _bytecode(wanted), self.pump, close_old, keep, also)
             except arming.ArmError as error:
                 # A wider filter here and there harms nobody, but does not suffice.
                 self.everywhere = self.everywhere and not served
@@ -136,18 +162,41 @@ class Armory:
             except OSError:
                 # Full, perhaps of those whose processes have ended.
                 alive = [(one.key, one.fd) for one in self.pump.listeners.values()]
-                self.parking.keep_only([*alive, (key, fd)])
+                self.parking.keep_only([*alive, *self._besides.items(), (key, fd)])
         except OSError as error:
-            log.warning("cannot park a listener, a successor will miss it: %s", error)
+            log.warning("cannot park a descriptor, a successor will miss it: %s", error)
 
-    def take_over(self, installed: Traps, everywhere: bool) -> dict[int, Listener]:
-        """Serve the listeners of a supervisor that died; they by their keys. They stay parked."""
+    def park_besides(self, key: int, fd: int) -> None:
+        """Park a descriptor that is no listener, the caller's, until `unpark_besides`."""
+        self._besides[key] = fd
+        self._park(key, fd)
+
+    def unpark_besides(self, key: int) -> None:
+        """It need not be parked any more."""
+        del self._besides[key]
+        try:
+            alive = [(one.key, one.fd) for one in self.pump.listeners.values()]
+            self.parking.keep_only([*alive, *self._besides.items()])
+        except OSError as error:
+            log.warning("cannot take a descriptor out of the parking place: %s", error)
+
+    def take_over(
+        self, installed: Traps, everywhere: bool
+    ) -> tuple[dict[int, Listener], dict[int, int]]:
+        """Serve the listeners of a supervisor that died. They stay parked.
+
+        Returns:
+            The listeners by their keys, and what was parked besides, by key; its descriptors are
+            the caller's.
+        """
         self.everywhere = everywhere
         self._now_installed(installed)
-        found = {key: Listener(fd, key) for key, fd in self.parking.look()}
+        parked = dict(self.parking.look())
+        besides = {key: fd for key, fd in parked.items() if key >= BESIDES}
+        found = {key: Listener(fd, key) for key, fd in parked.items() if key < BESIDES}
         for listener in found.values():
             self.pump.add(listener)
-        return found
+        return found, besides
 
     def _now_installed(self, traps: Traps) -> None:
         self.installed = union(self.installed, traps)

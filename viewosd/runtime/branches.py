@@ -15,19 +15,19 @@ from collections.abc import Callable
 import msgspec
 
 from ..core.view import Loaded, View
-from ..service import make_service, parse_options
+from ..service import Service, make_service, parse_options
 from . import plugins
 
 log = logging.getLogger("viewosd")
 
 
-async def copies(parent: View, remember: Callable[[], None]) -> list[Loaded]:
-    """The parent's services again, in their order, started."""
-    pairs = [(loaded, _copy(loaded, remember)) for loaded in parent.services]
+async def copies(parent: View, connect: Callable[[Service], None]) -> list[Loaded]:
+    """The parent's services again, in their order, started. ``connect`` gives one its wires."""
+    pairs = [(loaded, _copy(loaded, connect)) for loaded in parent.services]
     return [await _started(loaded, copy) for loaded, copy in pairs]
 
 
-def _copy(loaded: Loaded, remember: Callable[[], None]) -> Loaded | None:
+def _copy(loaded: Loaded, connect: Callable[[Service], None]) -> Loaded | None:
     """None: it can't be had twice. Of the same class, so its module is not executed again."""
     try:
         service = make_service(type(loaded.service), parse_options(loaded.text)[1])
@@ -38,7 +38,7 @@ def _copy(loaded: Loaded, remember: Callable[[], None]) -> Loaded | None:
     except plugins.FAULTS as error:
         _shared(loaded, error)
         return None
-    service.remember = remember
+    connect(service)
     return Loaded(service, loaded.text, loaded.permanent)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..keeper.processes import descendants, descends, lineage, parent_of, start_of, state_of
+from .helpers import Helpers
 
 FRESH_S: Final = 0.2
 """How long a thread's branch is remembered. A process never changes its branch, but its id may go
@@ -25,6 +26,7 @@ class Members:
         left_out: children of strangers, with their start times, that were there when these were
             attached, and are no members.
         adopted: process id to the branch root that it counts to, though not below it.
+        helpers: processes of ours that are below the ancestor and of no view.
     """
 
     def __init__(self, ancestor: int, besides: int = 0) -> None:
@@ -32,6 +34,7 @@ class Members:
         self.strangers: set[int] = set()
         self.left_out: dict[int, int] = {}
         self.adopted: dict[int, int] = {}
+        self.helpers = Helpers()
         self._branches: dict[int, tuple[int, float]] = {}
         self._last: list[int] = []
         self._starts: dict[int, int] = {}
@@ -59,6 +62,8 @@ class Members:
         found = descendants(self.ancestor) if self.ancestor else []
         if self.besides:
             found = [p for p in found if p != self.besides] + descendants(self.besides)
+        if self.helpers:
+            found = [p for p in found if p not in self.helpers]
         for pid in list(self.strangers):
             if parent_of(pid) in self.strangers and pid not in self.left_out:
                 continue  # found below its parent
@@ -80,7 +85,7 @@ class Members:
 
     def has(self, pid: int) -> bool:
         """Is this process, or the process of this thread, one of ours?"""
-        if pid in (self.ancestor, self.besides):
+        if pid in (self.ancestor, self.besides) or pid in self.helpers:
             return False
         if self.ancestor and descends(pid, self.ancestor):
             return True
@@ -130,8 +135,8 @@ class Members:
         return [pid for pid, to in self.adopted.items() if to == root]
 
     def any_below(self, pid: int) -> bool:
-        """Has a process any descendant that has not ended?"""
-        return any(map(self.alive, descendants(pid)))
+        """Has a process any descendant that has not ended, and is of a view?"""
+        return any(self.alive(p) for p in descendants(pid) if p not in self.helpers)
 
     def forget_branches(self) -> None:
         """Views came or went."""

@@ -39,6 +39,8 @@ class Prog:
         self._told = self._reported = False
         self.everybody: Callable[[], list[int]] = lambda: descendants(os.getpid())
         """Process ids of the whole view."""
+        self.others_left: Callable[[], bool] = lambda: True
+        """There are children. Is any of them of the view?"""
 
     def started(self, pid: int) -> None:
         """Its exec has succeeded, or a signal came before; then it may have ended already."""
@@ -57,7 +59,7 @@ class Prog:
                 self.childless = True
                 break
             if pid == 0:
-                self.childless = False
+                self.childless = not self.others_left()
                 break
             if os.WIFSTOPPED(status) and state_of(pid) == "t":
                 continue  # by ptrace: a re-arm of ours, nobody's news

@@ -64,6 +64,9 @@ class Program:
         sigmask, ignored: signals that are blocked, that are ignored; all others get their default.
         umask: None: ours.
         session: give it a session of its own; else it is in our process group.
+
+    Attributes:
+        namespaces: a user and a mount namespace that it is to be in; None: ours.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Program:
         self.ignored = ignored or set()
         self.umask = umask
         self.session = session
+        self.namespaces: tuple[int | None, int] | None = None
 
     def candidates(self) -> list[bytes]:
         """The paths that execvp(3) would try."""
@@ -249,6 +253,10 @@ def _put_right(program: Program, status: int) -> None:
         os.umask(program.umask)
     if program.cwd is not None:
         os.fchdir(program.cwd)
+    if program.namespaces is not None:
+        from viewosd.agent.namespaces import enter
+
+        enter(program.namespaces)
     if program.fds is not None:
         _arrange(program.fds, status)
     resource.setrlimit(resource.RLIMIT_NOFILE, _NOFILE)  # last: ours may lie above it

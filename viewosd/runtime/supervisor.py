@@ -9,27 +9,28 @@ It ends when its last process has: all of a view descend from it, for it is thei
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-import signal
 import time
 from typing import Any, Final
 
 import trio
 
-from ..core.traps import Traps, traps_of, union
-from ..core.view import Loaded, View
-from ..errors import ServiceError, ViewError
+from ..core.traps import Traps, traps_of
+from ..core.view import View
+from ..errors import ViewError
 from ..keeper import place, processes
-from . import attach, boot, branches, control, logs, plugins, spawn, takeover
+from . import beginning, boot, branches, control, loading, logs, running, spawn, takeover
 from .armory import Armory
 from .captive import collect_late
-from .children import Children, Executed
+from .children import Children
 from .journal import Journal
 from .members import Members
 from .observe import Observers
 from .parking import Parking
 from .pump import Pump
+from .spaces import Spaces
 from .state import State
 
 log = logging.getLogger("viewosd")
@@ -38,8 +39,6 @@ DEEPEST: Final = 64
 """How many branches may be nested below the first view, as in View-OS (sizeof(long) * 8)."""
 BEAT_S: Final = 0.5
 """How often the keeper's watchdog is told that all is well; far below `succession.HANGS_S`."""
-STOP_S: Final = 10.0
-"""Seconds that a service may take to stop."""
 
 
 class Supervisor:
@@ -58,6 +57,8 @@ class Supervisor:
         self.armory = Armory(self.pump, Parking(plan.parking))
         self.armory.record = self.save
         self.members = Members(os.getpid())
+        self.spaces = Spaces(self)
+        self.prog.others_left = lambda: self.members.any_below(os.getpid())
         self.observers = Observers(self)
         self._over = trio.Event()
         self._beginning = trio.CancelScope()
@@ -84,59 +85,20 @@ class Supervisor:
             nursery.start_soon(self._hear_keeper)
             if not self.prog.pid and not self.plan.generation:
                 with self._beginning:
-                    failed = await self._begin()
+                    failed = await beginning.begin(self)
                 failed = 125 if self._beginning.cancelled_caught else failed
             if not failed:
                 self._look_for_end()
                 await self._over.wait()
             for view in list(self.views.values()):
-                await self._drop_services(view, view.services)
+                await self.drop_services(view, view.services)
+            await self.spaces.close_all()
             nursery.cancel_scope.cancel()
         if not failed:
             # First the name, then the news: whoever waits for the keeper finds nothing of us left.
             place.remove(self.serverid)
             self.prog.report(last=True)
         return failed
-
-    async def _begin(self) -> int:
-        """Load what was asked for, run the rc files, start PROG. Not 0: it will not run."""
-        try:
-            for text in self.plan.services:
-                await self.add_service(self.root, text)
-            for path in self.plan.rc:
-                await self._run_rc(path)
-            child = self.armory.start(boot.program(self.plan), self.wanted())
-        except (ServiceError, ViewError) as error:
-            return self._give_up(125, str(error))
-        except OSError as error:
-            return self._give_up(125, f"can't start PROG: {error.strerror or error}")
-        self.prog.pid = child.pid
-        if failure := await self._exec_failure(child):
-            return self._give_up(*failure)
-        self.prog.started(child.pid)
-        self.save()
-        boot.let_go(self.plan)
-        return 0
-
-    def _give_up(self, code: int, line: str) -> int:
-        place.remove(self.serverid)
-        self.link.tell("failed", code, line)
-        return code
-
-    async def _run_rc(self, path: bytes) -> None:
-        """An rc file's failure is told and does not keep PROG from starting, as in View-OS."""
-        child = self.armory.start(boot.program(self.plan, [path]), self.wanted())
-        self.children.expect(child.pid)
-        failure = await self._exec_failure(child)
-        status = await self.children.wait(child.pid)
-        if failure or status:
-            self.link.tell("note", boot.rc_note(path, failure, status))
-
-    async def _exec_failure(self, child: spawn.Child) -> tuple[int, str] | None:
-        """Wait until the child has executed its program, while its calls are served."""
-        await trio.lowlevel.wait_readable(child.status)
-        os.close(child.pidfd)
-        return child.failure()
 
     @property
     def views(self) -> dict[int, View]:
@@ -188,19 +150,6 @@ class Supervisor:
                 self._look_for_end()  # these are not its children: nobody tells it
             await trio.sleep(BEAT_S)
 
-    async def _drop_services(self, view: View, gone: list[Loaded]) -> None:
-        """Take services out of a view; stop those that no other view has."""
-        view.services = [loaded for loaded in view.services if loaded not in gone]
-        view.rebuild()
-        for loaded in gone:
-            if any(loaded in other.services for other in self.views.values()):
-                continue
-            with trio.CancelScope(shield=True), trio.move_on_after(STOP_S):
-                try:
-                    await loaded.service.stop()
-                except plugins.FAULTS:
-                    log.exception("service %s: cannot stop", loaded.name)
-
     # -- views
 
     def view_of(self, pid: int) -> View | None:
@@ -242,9 +191,16 @@ class Supervisor:
         )
         self.next_view += 1
         view.keeper = processes.parent_of(root)
-        view.services = await branches.copies(parent, self.save)
+        view.services = await branches.copies(
+            parent, functools.partial(loading.connect, self, view)
+        )
         view.rebuild()
         self.add_view(view)
+        try:
+            await self.spaces.branch(view, parent)
+        except ViewError:
+            self._end_branch(view)
+            raise
         self.tell_pump()
         return view
 
@@ -256,8 +212,9 @@ class Supervisor:
     def _end_branch(self, view: View) -> None:
         if self._views.pop(view.id, None) is None:
             return
+        self.spaces.close(view)
         self.tell_pump()
-        trio.lowlevel.spawn_system_task(self._drop_services, view, view.services)
+        trio.lowlevel.spawn_system_task(self.drop_services, view, view.services)
 
     def tell_pump(self) -> None:
         """After any change of views or services: who answers for whom, and what is remembered."""
@@ -284,109 +241,22 @@ class Supervisor:
         """What the services of all views need trapped."""
         return traps_of([spec for view in self.views.values() for spec in view.specs()])
 
-    async def add_service(self, view: View, text: str, *, permanent: bool = False) -> None:
-        """Load a service into a view, and trap what it hooks, in running programs too.
-
-        Raises:
-            ServiceError: unknown, bad option, already loaded, its start failed.
-            ViewError: a process can't be made to trap its calls; nothing was changed.
-        """
-        service = plugins.load(text)
-        if any(other.name == service.name for other in view.services):
-            raise ServiceError(f"service {service.name} is already loaded")
-        wanted = union(self.wanted(), traps_of([spec for spec, _ in service.hooks()]))
-        service.remember = self.save
-        try:
-            await service.start()
-        except plugins.FAULTS as error:
-            raise ServiceError(f"service {service.name}: {plugins.line(error)}") from error
-        loaded = Loaded(service, text, permanent)
-        try:
-            if not self.armory.suffices(wanted) and self.members.processes():
-                self.members.remember()
-                try:
-                    await self.armory.rearm(self.members.processes, wanted)
-                finally:
-                    self.children.reap()  # while they were ours, PROG's own stops went unseen
-            view.insert(loaded)
-        except Exception:
-            await self._drop_services(view, [loaded])
-            raise
-        self.tell_pump()
-
-    async def del_service(self, view: View, name: str) -> None:
-        """Take a service out of a view; its calls are continued from now on.
-
-        Raises:
-            ServiceError: not loaded, or permanent.
-        """
-        loaded = view.remove(name)
-        self.tell_pump()
-        await self._drop_services(view, [loaded])
-
-    def mov_service(self, view: View, name: str, position: int) -> None:
-        """Change the search order. Raises ServiceError."""
-        view.move(name, position)
-        self.tell_pump()
+    add_service = loading.add_service
+    del_service = loading.del_service
+    mov_service = loading.mov_service
+    drop_services = loading.drop_services
+    rearm = loading.rearm
+    mount = loading.mount
 
     # -- processes
 
-    async def execute(
-        self, view: View, argv: list[bytes], env: dict[bytes, bytes], fds: list[int], cwd: bytes
-    ) -> Any:
-        """Run a program in a view.
+    execute = running.execute
+    stop = running.stop
+    attach = running.attach
 
-        Args:
-            fds: what becomes its descriptors 0, 1, 2; they stay the caller's.
-
-        Raises:
-            OSError: it could not be executed.
-        """
-        directory = os.open(cwd, os.O_PATH | os.O_DIRECTORY)
-        try:
-            entries = [name + b"=" + value for name, value in env.items()]
-            given = dict(enumerate(fds))
-            program = spawn.Program(argv, entries, fds=given, cwd=directory, session=True)
-            child = self.armory.start(program, self.wanted())
-        finally:
-            os.close(directory)
-        self.children.expect(child.pid)
-        if view.root:
-            self.members.adopt(child.pid, view.root)
-        self.save()
-        if failure := await self._exec_failure(child):
-            await self.children.wait(child.pid)
-            raise (FileNotFoundError if failure[0] == 127 else PermissionError)(0, failure[1])
-        return Executed(self.children, child.pid)
-
-    async def stop(self, view: View, seconds: float) -> None:
-        """End every process of a view: SIGTERM, and SIGKILL to what is left after ``seconds``."""
-        told: set[int] = set()
-        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
-            until = time.monotonic() + patience
-            while (left := self.processes(view)) and time.monotonic() < until:
-                for pid in left if number == signal.SIGKILL else set(left) - told:
-                    try:
-                        os.kill(pid, number)
-                    except (ProcessLookupError, PermissionError):
-                        pass
-                told |= set(left)
-                await trio.sleep(0.02)
-
-    async def attach(self, view: View, pid: int) -> None:
-        """Pull a process that was started elsewhere, and what it starts from now on, into a view.
-
-        Raises:
-            ViewError: it can't be; the text says why. It goes on as it was.
-        """
-        if reason := attach.refusal(pid, self.members):
-            raise ViewError(reason)
-        self.members.left_out |= await self.armory.arm_stranger(pid, self.wanted())
-        self.members.note(pid)
-        self.members.strangers.add(pid)
-        if view.root:
-            self.members.adopt(pid, view.root)
-        self.tell_pump()
+    def start(self, program: spawn.Program, view: View) -> spawn.Child:
+        """Start a program in a view. Raises OSError."""
+        return self.armory.start(self.spaces.place(program, view), self.wanted())
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]:
         """A record of every answer from now on; close it to end that."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.traps import Traps, union
 from ..core.view import Loaded, View
 from ..errors import ServiceError
-from . import plugins
+from . import loading, plugins
 from .members import Members
 from .traps_text import from_text, to_text
 
@@ -54,6 +54,7 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
         "strangers": sorted(supervisor.members.strangers),
         "left_out": list(supervisor.members.left_out.items()),
         "adopted": list(supervisor.members.adopted.items()),
+        "spaces": supervisor.spaces.facts(),
         "installed": to_text(union(armory.installed, armory.attempted)),
         "everywhere": armory.everywhere and not armory.attempted,
     }
@@ -67,7 +68,9 @@ async def take_over(supervisor: Supervisor) -> None:
     # that is left of the tree is who asks.
     keeper = supervisor.plan.keeper
     there = os.getppid() == keeper
+    helpers = supervisor.members.helpers
     supervisor.members = Members(keeper if there else 0, besides=os.getpid())
+    supervisor.members.helpers = helpers
     supervisor.prog.everybody = supervisor.members.everybody
     supervisor.members.strangers |= set(known.get("strangers", ()))
     supervisor.members.left_out |= dict(known.get("left_out", ()))
@@ -77,9 +80,10 @@ async def take_over(supervisor: Supervisor) -> None:
         _view_again(supervisor, saved, services)
     supervisor.next_view = known.get("next_view", 1)
     installed: Traps = from_text(known.get("installed", []))
-    listeners = supervisor.armory.take_over(
+    listeners, parked = supervisor.armory.take_over(
         union(installed, supervisor.wanted()), known.get("everywhere", True)
     )
+    await supervisor.spaces.take_over(known.get("spaces", {}), parked)
     supervisor.tell_pump()
     in_hand = supervisor.pump.journal.left_behind(supervisor.plan.suspicious)
     for slot, key, begun, attempts in in_hand:
@@ -97,7 +101,6 @@ async def _again(supervisor: Supervisor, text: bytes, permanent: bool, state: An
         service = plugins.load(shown)
         if state is not None:
             service.restore(state)
-        service.remember = supervisor.save
         await service.start()
     except ServiceError as error:
         log.error("service %s is lost: %s", shown, error)
@@ -126,4 +129,6 @@ def _view_again(
         supervisor.add_view(view)
     view.name = saved["name"]
     view.services = [one for one in mine if one is not None]
+    for one in view.services:
+        loading.connect(supervisor, view, one.service)
     view.rebuild()

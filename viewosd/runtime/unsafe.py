@@ -12,6 +12,7 @@ import platform
 import struct
 from typing import Final
 
+from ..agent.unsafe import openat2 as openat2
 from ..keeper.unsafe import check, libc
 
 _syscall = libc.syscall
@@ -20,7 +21,6 @@ _syscall.restype = ctypes.c_long
 # Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
 SYS_SECCOMP: Final = 277 if platform.machine() == "aarch64" else 317
 SYS_PIDFD_GETFD: Final = 438
-SYS_OPENAT2: Final = 437
 
 SECCOMP_SET_MODE_FILTER: Final = 1
 
@@ -47,12 +47,6 @@ def pidfd_getfd(pidfd: int, number: int) -> int:
 def pidfd_open(pid: int, flags: int = 0) -> int:
     """pidfd_open(2); PIDFD_THREAD (O_EXCL) takes any thread, since Linux 6.9."""
     return os.pidfd_open(pid, flags)
-
-
-def openat2(dirfd: int, path: bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
-    """openat2(2), Linux 5.6."""
-    how = struct.pack("=QQQ", flags, mode, resolve)
-    return check(_syscall(SYS_OPENAT2, dirfd, path, how, ctypes.c_size_t(24)), "openat2")
 
 
 # process_vm_readv(2) copies what the target may read, and stops at the first page it may not; so

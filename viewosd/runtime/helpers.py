@@ -1,0 +1,100 @@
+"""Processes of ours beside the supervisor: agents, and servers of file trees.
+
+They are forked from the supervisor, so what is loaded is shared. They are below it like the
+programs of the view and are none of them: nothing counts them, arms them or waits for them.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from ..keeper import unsafe
+from ..keeper.processes import start_of
+
+log = logging.getLogger("viewosd")
+
+
+class Helpers:
+    """Those that run, by process id, with their start times: an id may become another's."""
+
+    def __init__(self) -> None:
+        self._starts: dict[int, int] = {}
+
+    def __contains__(self, pid: int) -> bool:
+        start = self._starts.get(pid)
+        return start is not None and start_of(pid) in (start, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    def fork(self, name: bytes, body: Callable[[], object], keep: Iterable[int]) -> int:
+        """Run ``body`` in a process of its own.
+
+        Args:
+            name: as ps(1) shows it.
+            keep: the descriptors that it needs; all others are closed.
+
+        Returns:
+            Its process id. Whoever collects children collects it.
+        """
+        pid = os.fork()
+        if pid == 0:
+            _be(name, body, set(keep))
+        self.add(pid)
+        return pid
+
+    def add(self, pid: int) -> None:
+        """A process that is a helper: one that a dead supervisor has forked."""
+        self._starts[pid] = start_of(pid)
+
+    def forget_ended(self) -> None:
+        """Drop those that have ended."""
+        self._starts = {p: at for p, at in self._starts.items() if start_of(p) == at and at}
+
+    def pids(self) -> list[int]:
+        """Process ids, for a successor to `add`."""
+        self.forget_ended()
+        return list(self._starts)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Ours, and a helper's: a pair that keeps the limits of messages."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _be(name: bytes, body: Callable[[], object], keep: set[int]) -> NoReturn:
+    """The forked child. It never returns into the supervisor's code, whatever happens."""
+    status = 1
+    try:
+        gc.freeze()  # nothing of the supervisor's is tidied up here: its descriptors are closed
+        os.setsid()
+        unsafe.set_name(name)
+        keep |= {fd for fd in map(_file_of, logging.getLogger().handlers) if fd > 2}
+        _close_others(keep)
+        body()
+        status = 0
+    except Exception:
+        log.exception("%s ends", name.decode())
+    finally:
+        os._exit(status)
+
+
+def _file_of(handler: logging.Handler) -> int:
+    stream = getattr(handler, "stream", None)
+    return -1 if stream is None else int(stream.fileno())
+
+
+def _close_others(keep: set[int]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    before = 2
+    for fd in sorted(keep):
+        os.closerange(before + 1, fd)
+        before = max(before, fd)
+    os.closerange(before + 1, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,334 @@
+"""The mount namespace of a view, as the supervisor holds it: `viewosd.space.Space` by its agent.
+
+    supervisor (outside)                      agent (inside)
+    --------------------                      --------------
+    opens sources and targets, as who asks
+    sends the call and the descriptors   ->   fsopen(2), open_tree(2), move_mount(2) …
+    hands the result to the tracee       <-   the kernel's answer, and descriptors
+
+One question at a time. The agent's end of the conversation is kept alive by a duplicate of ours in
+the parking place, for a successor.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import trio
+
+from ..abi.fcntl import RESOLVE_IN_ROOT
+from ..abi.mount import mount_attr
+from ..agent import agent, frames, namespaces
+from ..agent.unsafe import AT_RECURSIVE
+from ..errors import ViewError
+from ..space import DIRECTORY
+from . import unsafe
+from .helpers import Helpers, pair
+from .treeservers import TreeServers
+
+Options = Sequence[tuple[str, str | bytes | int | None]]
+
+
+class ViewSpace:
+    """One view's.
+
+    Attributes:
+        end: our end of the conversation; a successor goes on with a duplicate.
+        pid: the agent's.
+        namespaces: descriptors for those that come into the view.
+        ordinary: an ordinary user's: it has a user namespace.
+    """
+
+    def __init__(self, end: socket.socket, helpers: Helpers, servers: TreeServers) -> None:
+        self.end, self.pid = end, 0
+        self.namespaces: namespaces.Namespaces = (None, -1)
+        self._helpers, self._servers = helpers, servers
+        self._numbers = itertools.count(os.getpid() << 16)
+        self._lock = trio.Lock()
+
+    @classmethod
+    async def make(cls, helpers: Helpers, parent: ViewSpace | None) -> ViewSpace:
+        """Make namespaces and an agent in them.
+
+        Raises:
+            ViewError: this machine does not allow it; the text says why.
+        """
+        above = None if parent is None else parent.namespaces
+        ways = [True] if os.geteuid() else [False, True]
+        if above is not None:
+            ways = [above[0] is not None]
+        for user in ways:
+            try:
+                return await cls._make(helpers, above, user)
+            except OSError as error:
+                refused = error
+                # Root of a container may lack what root needs, and have user namespaces.
+                if error.errno != errno.EPERM:
+                    break
+        raise ViewError(f"this view can't have a file tree of its own: {refused.strerror}")
+
+    @classmethod
+    async def _make(
+        cls, helpers: Helpers, above: namespaces.Namespaces | None, user: bool
+    ) -> ViewSpace:
+        def body(end: socket.socket) -> None:
+            try:
+                ours = namespaces.make(above, user)
+            except OSError as error:
+                frames.send(end, [0, error.errno, error.strerror, None], [])
+                return
+            frames.send(end, [0, 0, "", None], [])
+            agent.serve(end, ours)
+
+        end, pid = _fork_agent(helpers, body, above)
+        space = cls(end, helpers, TreeServers(helpers))
+        space.pid = pid
+        try:
+            await space._answer(0)
+            await space.meet()
+        except BaseException:
+            end.close()
+            raise
+        return space
+
+    async def meet(self) -> None:
+        """Learn who the agent is. Raises OSError."""
+        self.pid, fds = await self._ask("hello", [])
+        self.namespaces = (fds[1] if len(fds) > 1 else None, fds[0])
+        self._helpers.add(self.pid)
+
+    @property
+    def ordinary(self) -> bool:
+        return self.namespaces[0] is not None
+
+    def close(self) -> None:
+        """We ask no more. The agent ends when nobody else can ask either."""
+        self.end.close()
+        for fd in self.namespaces:
+            if fd is not None and fd >= 0:
+                os.close(fd)
+
+    # -- the conversation
+
+    async def _ask(self, verb: str, fds: Sequence[int], *args: Any) -> tuple[Any, list[int]]:
+        async with self._lock:
+            # To its end, or the answer would be another question's.
+            with trio.CancelScope(shield=True):
+                try:
+                    answer = await self._asked(verb, fds, args)
+                except (BrokenPipeError, ConnectionResetError, EOFError):
+                    self._start_again()
+                    answer = await self._asked(verb, fds, args)
+        return answer
+
+    async def _asked(self, verb: str, fds: Sequence[int], args: Any) -> tuple[Any, list[int]]:
+        number = next(self._numbers)
+        frames.send(self.end, [number, verb, args], list(fds))
+        return await self._answer(number)
+
+    async def _answer(self, number: int) -> tuple[Any, list[int]]:
+        while True:
+            await trio.lowlevel.wait_readable(self.end)
+            answer = frames.receive(self.end)
+            if answer is None:
+                raise EOFError
+            (of, code, text, result), fds = answer
+            if of == number:
+                break
+            frames.close_all(fds)  # a dead supervisor's question
+        if code:
+            raise OSError(code, text)
+        return result, fds
+
+    def _start_again(self) -> None:
+        """Somebody has killed the agent. The namespaces live as long as we hold them."""
+        ours = self.namespaces
+
+        def body(end: socket.socket) -> None:
+            namespaces.come_back(ours)
+            agent.serve(end, ours)
+
+        self.end.close()
+        self.end, self.pid = _fork_agent(self._helpers, body, ours)
+
+    # -- viewosd.space.Space
+
+    async def create(self, fstype: str, options: Options = (), attributes: int = 0) -> int:
+        given, fds = _numbered(options)
+        _, (mount,) = await self._ask("create", fds, fstype.encode(), given, attributes)
+        return mount
+
+    async def clone(self, tree: int, *, recursive: bool = True) -> int:
+        _, (copy,) = await self._ask("clone", [tree], recursive)
+        return copy
+
+    async def change(
+        self,
+        tree: int,
+        *,
+        set: int = 0,
+        clear: int = 0,
+        propagation: int = 0,
+        recursive: bool = True,
+    ) -> None:
+        attr = mount_attr(attr_set=set, attr_clr=clear, propagation=propagation, userns_fd=0)
+        await self.mount_setattr(tree, AT_RECURSIVE if recursive else 0, attr.pack())
+
+    async def attach(self, tree: int, target: int, below: Sequence[tuple[bytes, int]] = ()) -> None:
+        fds = [target, tree, *(fd for _, fd in below)]
+        await self._ask("attach", fds, [path for path, _ in below])
+
+    async def umount(self, path: bytes, flags: int = 0) -> None:
+        await self._ask("umount", [], path, flags)
+
+    async def serve(
+        self,
+        tree: str,
+        arguments: Mapping[str, object],
+        descriptors: Sequence[int] = (),
+        *,
+        type: str,
+        source: bytes = b"none",
+        root_mode: int = DIRECTORY,
+        apart: bool = False,
+        options: Sequence[tuple[str, str | None]] = (),
+        attributes: int = 0,
+    ) -> int:
+        given, _ = _numbered(
+            [
+                ("source", source),
+                ("subtype", type),
+                ("rootmode", f"{root_mode:o}"),
+                ("user_id", str(os.geteuid())),
+                ("group_id", str(os.getegid())),
+                ("allow_other", None),
+                *options,
+            ]
+        )
+        _, (mount, device) = await self._ask("fuse", [], given, attributes)
+        try:
+            self._servers.serve(device, tree, dict(arguments), descriptors, apart=apart)
+        except BaseException:
+            os.close(mount)
+            raise
+        finally:
+            os.close(device)
+        return mount
+
+    def open(self, path: bytes, flags: int) -> int:
+        root = os.open(self._root_path(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return unsafe.openat2(root, path, flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
+        finally:
+            os.close(root)
+
+    def mountinfo(self) -> bytes:
+        with open(f"/proc/{self.pid}/mountinfo", "rb") as file:
+            return file.read()
+
+    def _root_path(self) -> str:
+        return f"/proc/{self.pid}/root"
+
+    # -- the calls of the mount family, one by one: `viewosd.runtime.mounting.calls.MountCalls`
+
+    async def mount(
+        self,
+        source: Sequence[bytes | int] | None,
+        target: int,
+        type: bytes | None,
+        flags: int,
+        data: Sequence[bytes | int] | None,
+    ) -> None:
+        fds = [target]
+        texts = [_pieces(source, fds), _pieces(data, fds)]
+        await self._ask("mount", fds, texts[0], type, flags, texts[1])
+
+    async def fsopen(self, name: bytes, flags: int = 0) -> int:
+        _, (context,) = await self._ask("fsopen", [], name, flags)
+        return context
+
+    async def fsconfig(
+        self,
+        context: int,
+        cmd: int,
+        key: bytes | None = None,
+        value: bytes | None = None,
+        aux: int | None = None,
+    ) -> None:
+        fds = [context] if aux is None else [context, aux]
+        await self._ask("fsconfig", fds, cmd, key, value)
+
+    async def fsmount(self, context: int, flags: int = 0, attributes: int = 0) -> int:
+        _, (mount,) = await self._ask("fsmount", [context], flags, attributes)
+        return mount
+
+    async def fspick(self, fd: int, flags: int = 0) -> int:
+        _, (context,) = await self._ask("fspick", [fd], flags)
+        return context
+
+    async def open_tree(self, fd: int, flags: int) -> int:
+        _, (copy,) = await self._ask("open_tree", [fd], flags)
+        return copy
+
+    async def move_mount(self, source: int, target: int, flags: int = 0) -> None:
+        await self._ask("move_mount", [source, target], flags)
+
+    async def mount_setattr(self, fd: int, flags: int, attr: bytes) -> None:
+        await self._ask("mount_setattr", [fd], flags, attr)
+
+    def inhabits(self, tid: int) -> bool:
+        try:
+            return all(
+                os.readlink(f"/proc/{tid}/ns/{kind}") == os.readlink(f"/proc/{self.pid}/ns/{kind}")
+                for kind in ("mnt", "user")
+            )
+        except OSError:
+            return False
+
+    def watch(self) -> int:
+        return os.open(f"/proc/{self.pid}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _pieces(text: Sequence[bytes | int] | None, fds: list[int]) -> list[bytes | int] | None:
+    """A string for the agent; descriptors in it go along."""
+    if text is None:
+        return None
+    pieces: list[bytes | int] = []
+    for piece in text:
+        if isinstance(piece, int):
+            fds.append(piece)
+            piece = len(fds) - 1
+        pieces.append(piece)
+    return pieces
+
+
+def _fork_agent(
+    helpers: Helpers, body: Any, above: namespaces.Namespaces | None
+) -> tuple[socket.socket, int]:
+    ours, theirs = pair()
+    keep = {theirs.fileno(), *(fd for fd in above or () if fd is not None)}
+    try:
+        pid = helpers.fork(b"viewosd: agent", lambda: body(theirs), keep)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return ours, pid
+
+
+def _numbered(options: Options) -> tuple[list[list[Any]], list[int]]:
+    """Options as the agent takes them, and the descriptors that go along."""
+    fds: list[int] = []
+    given: list[list[Any]] = []
+    for name, value in options:
+        if isinstance(value, int):
+            fds.append(value)
+            value = len(fds) - 1
+        given.append([name.encode(), value.encode() if isinstance(value, str) else value])
+    return given, fds

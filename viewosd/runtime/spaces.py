@@ -1,0 +1,180 @@
+"""The file trees of a supervisor's views: which view has one, who is in it, who is not.
+
+A view gets a space when its first file service is loaded, or, as a branch, when its parent has one.
+Programs that are started come into it by themselves (spawn); those that run already are brought in
+while they stand still (entering).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from ..core.view import View
+from . import arming
+from .armory import BESIDES
+from .captive import Captive, name_of
+from .entering import Outside, enter
+from .space import ViewSpace
+from .spawn import Program
+from .treeservers import TreeServers
+
+if TYPE_CHECKING:
+    from .mounting import Mounting
+    from .supervisor import Supervisor
+
+log = logging.getLogger("viewosd")
+
+END_S: Final = 2.0
+"""Seconds that helpers may take to end with the supervisor."""
+
+
+class Spaces:
+    """By view id."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._helpers = supervisor.members.helpers
+        self._spaces: dict[int, ViewSpace] = {}
+
+    def of(self, view: View) -> ViewSpace | None:
+        """None: no file service was ever loaded into it."""
+        return self._spaces.get(view.id)
+
+    def mounting(self, view: View) -> Mounting | None:
+        """Who mounts in a view; None as `of`."""
+        return next((one for one in view.inner if one.name == "mounts"), None)  # type: ignore[return-value]
+
+    async def open(self, view: View) -> None:
+        """Give a view a file tree of its own. Nobody is in it yet.
+
+        Raises:
+            ViewError: this machine does not allow it.
+        """
+        self._put(view, await ViewSpace.make(self._helpers, None))
+
+    async def branch(self, view: View, parent: View) -> None:
+        """Begin a branch's file tree as a copy of its parent's. Raises ViewError."""
+        if (above := self.of(parent)) is None:
+            return
+        space = await ViewSpace.make(self._helpers, above)
+        self._put(view, space)
+        if (before := self.mounting(parent)) and (ours := self.mounting(view)):
+            ours.restore(before.describe())
+        root = view.root
+        outside = await self.bring(view, lambda: [root], members=[root])
+        if outside:
+            log.warning("branch %d: its root stays outside: %s", view.id, outside[root])
+
+    def _put(self, view: View, space: ViewSpace) -> None:
+        from .mounting import Mounting
+
+        self._spaces[view.id] = space
+        self._supervisor.armory.park_besides(BESIDES + view.id, space.end.fileno())
+        view.inner = [Mounting(view, space)]
+        view.rebuild()
+
+    def place(self, program: Program, view: View) -> Program:
+        """Have a program start in the view's namespaces."""
+        if (space := self.of(view)) is not None:
+            program.namespaces = space.namespaces
+        return program
+
+    def entrance(self, view: View, outside: dict[int, str]) -> arming.Visit | None:
+        """Brings one stopped process after the other in, those of this view; None: nothing to do.
+
+        Args:
+            outside: filled with who stays outside, and why.
+        """
+        space = self.of(view)
+        if space is None:
+            return None
+        members = set(self._supervisor.processes(view))
+        rewriter = self._supervisor.pump.answers.rewriter
+
+        def visit(pid: int, captives: dict[int, Captive]) -> None:
+            if pid in members or self._supervisor.view_of(pid) is view:
+                try:
+                    enter(pid, captives, rewriter, space)
+                except Outside as error:
+                    outside[pid] = f"process {pid} ({name_of(pid)}): {error}"
+
+        return visit
+
+    async def bring(self, view: View, processes: Any, members: list[int]) -> dict[int, str]:
+        """Bring some processes in that are of the view, or about to be.
+
+        Returns:
+            Who stays outside, and why.
+
+        Raises:
+            ViewError: somebody can't be stopped.
+        """
+        outside: dict[int, str] = {}
+        space = self.of(view)
+        if space is None:
+            return outside
+        rewriter = self._supervisor.pump.answers.rewriter
+
+        def visit(pid: int, captives: dict[int, Captive]) -> None:
+            if pid in members:
+                try:
+                    enter(pid, captives, rewriter, space)
+                except Outside as error:
+                    outside[pid] = f"process {pid} ({name_of(pid)}): {error}"
+
+        await self._supervisor.armory.visit(processes, visit)
+        self._supervisor.children.reap()
+        return outside
+
+    def close(self, view: View) -> None:
+        """A view has ended, and its mounts with it."""
+        if (space := self._spaces.pop(view.id, None)) is not None:
+            view.inner = []
+            view.rebuild()
+            self._supervisor.armory.unpark_besides(BESIDES + view.id)
+            space.close()
+
+    async def close_all(self) -> None:
+        """The supervisor ends: nothing of it is left when this returns."""
+        for view in list(self._supervisor.views.values()):
+            self.close(view)
+        until = time.monotonic() + END_S
+        while left := self._helpers.pids():
+            if time.monotonic() > until:
+                for pid in left:
+                    log.error("helper %d does not end and is killed", pid)
+                    os.kill(pid, signal.SIGKILL)
+                until += END_S
+            self._supervisor.children.reap()
+            self._helpers.forget_ended()
+            await trio.sleep(0.002)
+
+    # -- what a successor needs
+
+    def facts(self) -> dict[str, Any]:
+        """The helpers; agents are found in the parking place."""
+        return {"helpers": self._helpers.pids()}
+
+    async def take_over(self, known: dict[str, Any], parked: dict[int, int]) -> None:
+        """Go on with the agents of a supervisor that died; its descriptors are ours now."""
+        for pid in known.get("helpers", ()):
+            self._helpers.add(pid)
+        for key, fd in parked.items():
+            view = self._supervisor.views.get(key - BESIDES)
+            if view is None:
+                os.close(fd)
+                continue
+            space = ViewSpace(socket.socket(fileno=fd), self._helpers, TreeServers(self._helpers))
+            try:
+                await space.meet()
+            except OSError as error:
+                log.error("the file tree of view %d is lost to us: %s", view.id, error)
+                continue
+            self._put(view, space)
