@@ -111,6 +111,17 @@ def hook(
     return mark
 
 
+@dataclass(frozen=True)
+class Work:
+    """A program that answers `Service.ask`: outside of the view, with the owner's rights.
+
+    It gets the standard streams of whoever asked, so its answer may be as long as it likes, and its
+    exit status is the asker's. It is ended with SIGTERM when whoever asked is gone.
+    """
+
+    argv: tuple[str, ...]
+
+
 async def _nothing_to_rearm() -> None:
     """A service that is not loaded has nobody to trap calls of."""
 
@@ -163,6 +174,20 @@ class Service:
 
     async def umounted(self, mounted: Mounted) -> None:
         """A mount of ours is gone: by umount(2), or with the view."""
+
+    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Any:
+        """Answer a command that is this service's own, as `viewos diff` is viewfs's.
+
+        Args:
+            arguments: as the command sent them: check them.
+
+        Returns:
+            Numbers, str, bytes, lists and dicts, for the command to show; or a `Work`.
+
+        Raises:
+            ServiceError: it can't be done, in one line.
+        """
+        raise ServiceError(f"service {self.name} has no command {what}")
 
     rearm: Callable[[], Awaitable[None]] = staticmethod(_nothing_to_rearm)
     """Await it after `hooks` began to tell of more: they are trapped and routed from then on.

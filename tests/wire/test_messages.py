@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,6 +32,7 @@ VALUES = {
     str: st.text(min_size=1, max_size=20), bytes: st.binary(min_size=1, max_size=50),
     list[bytes]: st.lists(st.binary(max_size=20), min_size=1, max_size=5),
     dict[bytes, bytes]: st.dictionaries(st.binary(max_size=9), st.binary(max_size=9), max_size=5),
+    dict[str, Any]: st.dictionaries(st.text(max_size=9), st.booleans() | st.lists(st.binary()), max_size=5),
 }  # fmt: skip
 
 

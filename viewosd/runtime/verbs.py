@@ -199,21 +199,27 @@ async def add(sv: Supervisor, ask: Ask, view: int | None, text: bytes, permanent
 
 @_verb
 async def del_(sv: Supervisor, ask: Ask, view: int | None, service: str) -> Any:
-    _loaded(ask.view, service)
+    loaded_service(ask.view, service)
     await sv.del_service(ask.view, service)
 
 
 @_verb
 async def mov(sv: Supervisor, ask: Ask, view: int | None, service: str, position: int) -> Any:
-    _loaded(ask.view, service)
+    loaded_service(ask.view, service)
     sv.mov_service(ask.view, service, min(position, len(list(ask.view.services)) - 1))
 
 
-def _loaded(view: View, name: str) -> None:
-    names = [loaded.name for loaded in view.services]
-    if name not in names:
-        has = ", ".join(names) or "none"
-        raise Refusal("no-such-service", f"{name} is not loaded here (loaded: {has})")
+def loaded_service(view: View, name: str) -> Any:
+    """The service of that name in a view.
+
+    Raises:
+        Refusal: it has none.
+    """
+    for loaded in view.services:
+        if loaded.name == name:
+            return loaded.service
+    has = ", ".join(loaded.name for loaded in view.services) or "none"
+    raise Refusal("no-such-service", f"{name} is not loaded here (loaded: {has})")
 
 
 @_verb

@@ -87,6 +87,14 @@ VERBS: Final[dict[str, Verb]] = {
     "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil
     "trace": Verb(_ANY, view=_VIEW),  # nil, when the view ended; records come as notifications
     "stats": Verb(_ANY, view=_VIEW),  # [{call, count, continue, …}], columns of STATS
+    "ask": Verb(
+        _OWNER,
+        3,
+        view=_VIEW,
+        service=_SERVICE,
+        what=Kind(str, 1, 64),
+        arguments=Kind(dict[str, Any], 0, 64),
+    ),  # what the service answers; {pid, status} if a program did, with the descriptors
     "probe": Verb(_ANY),  # {pid, memory_kb, connections, requests}
 }
 

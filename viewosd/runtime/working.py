@@ -1,0 +1,38 @@
+"""Programs of a service (`viewosd.service.Work`): outside of the view, and none of its processes.
+
+Forked from the supervisor as the other helpers are: nothing arms it, and the view ends without it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from .children import Executed
+
+
+def start(supervisor: Any, argv: list[bytes], fds: list[int]) -> Executed:
+    """Execute a program.
+
+    Args:
+        fds: what becomes its descriptors 0, 1, 2; they stay the caller's.
+
+    Returns:
+        The child; one that can't be executed ends with status 127.
+    """
+
+    def body() -> None:
+        for number, fd in enumerate(fds):  # those of the supervisor are above these: no overlap
+            os.dup2(fd, number)
+        os.chdir("/")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        try:
+            os.execve(argv[0], argv, os.environb)
+        except OSError as error:
+            os.write(2, b"viewosd: %s: %s\n" % (argv[0], os.strerror(error.errno or 0).encode()))
+            os._exit(127)
+
+    pid = supervisor.members.helpers.fork(b"viewosd: work", body, fds)
+    supervisor.children.expect(pid)
+    return Executed(supervisor.children, pid)
