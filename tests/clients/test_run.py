@@ -54,7 +54,7 @@ def test_help_and_version_are_printed_and_nothing_is_run(user):
         (["/nonexistent/program"], 127, "/nonexistent/program: No such file or directory"),
         (["/etc/passwd"], 126, "/etc/passwd: Permission denied"),
         (["/"], 126, "/: Is a directory"),
-        ([""], 127, ": not found"),
+        ([""], 127, "'': not found"),
         (["--frob", "true"], 125, "unknown option --frob; viewos-run -h lists them"),
         (["-f", "/nonexistent", "true"], 125, "/nonexistent: no such file"),
         (["-f", "/etc/passwd", "true"], 125, "/etc/passwd is not executable; an rc file is a program: chmod +x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -209,6 +210,21 @@ def test_a_program_with_a_filter_of_its_own_is_armed_too(user, program, flags):
         live.rearm(2)
         live.say("1\n")
         assert live.hear() == "1"
+        assert live.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(22, "no seccomp listeners"), (38, r"no seccomp\(2\)"), (1, "forbidden here")],
+)
+def test_where_there_are_no_listeners_a_re_arm_says_so_as_a_start_does(user, program, code, said):
+    there = copy.copy(user)
+    there.prefix = [*user.prefix, program("no_listener"), str(code)]
+    with view(there, "cat") as live:
+        with pytest.raises(Refused, match=rf"process \d+ \(cat\): .*{said}"):
+            live.rearm()
+        live.say("goes on\n")
+        assert live.hear() == "goes on"
         assert live.end()[0] == 0
 
 

@@ -91,6 +91,7 @@ def listen() -> socket.socket:
         PlaceError: the directory can't be used.
     """
     place = directory()
+    _sweep(place)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     fresh = _fresh(os.getpid())
     try:
@@ -126,13 +127,34 @@ def _fresh(maker: int) -> str:
     return f".{maker}.new"
 
 
+def _sweep(place: str) -> None:
+    """Remove sockets whose maker was killed before it could publish them."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(place):
+            maker = name.removeprefix(".").removesuffix(".new")
+            if (
+                name == f".{maker}.new"
+                and maker.isdecimal()
+                and not os.path.exists(f"/proc/{maker}")
+            ):
+                # Of another pid namespace, or handed on already? Then somebody listens.
+                with contextlib.suppress(FileNotFoundError):
+                    try:
+                        _connected(place, name).close()
+                    except ConnectionRefusedError:
+                        _unlink(f"{place}/{name}")
+
+
 def connect(serverid: int, uid: int | None = None) -> socket.socket:
     """A blocking connection to a view's control socket.
 
     Raises:
         OSError: FileNotFoundError or ConnectionRefusedError: no such view; PermissionError.
     """
-    place, name = os.path.split(socket_path(serverid, uid))
+    return _connected(*os.path.split(socket_path(serverid, uid)))
+
+
+def _connected(place: str, name: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with _Near(place) as near:
@@ -146,6 +168,8 @@ def connect(serverid: int, uid: int | None = None) -> socket.socket:
 def sockets(uid: int | None = None) -> dict[int, str]:
     """Serverid and socket of every view of a user that is alive. Names of dead ones are removed."""
     alive: dict[int, str] = {}
+    for place in candidates(uid):
+        _sweep(place)
     for serverid, path in names(uid).items():
         try:
             connect(serverid, uid).close()

@@ -28,6 +28,7 @@ from . import memory, unsafe
 from .captive import CannotStop, Captive, name_of
 from .injection import Injection
 from .rewrite import Rewriter
+from .spawn import NO_FILTER
 
 _SET_MODE_FILTER: Final = 1
 _STRICT: Final = 1  # SECCOMP_MODE_STRICT, as /proc/pid/status shows it
@@ -119,6 +120,8 @@ class Crew:
             if code == errno.EINVAL:
                 return
         if code != errno.EFAULT:
+            if code in NO_FILTER and self._most <= int(_status(os.getpid())["Seccomp_filters"]):
+                raise CannotStop(NO_FILTER[code])  # the same for us: it is under no other filter
             raise CannotStop(f"a filter of its own forbids our calls: {os.strerror(code)}")
 
     def _needs_renouncing(self, captive: Captive) -> bool:
@@ -196,7 +199,7 @@ class _Refused(OSError):
 def _why(result: int) -> str:
     if result == -errno.EBUSY:
         return "a listener of somebody else is in its chain of filters"
-    return f"seccomp(2) says {os.strerror(-result)}"
+    return NO_FILTER.get(-result, f"seccomp(2) says {os.strerror(-result)}")
 
 
 def _descriptors(tid: int) -> int:

@@ -130,7 +130,7 @@ class Child:
             return None
         if stage != _EXEC:
             return 125, _why(stage, code)
-        name = os.fsdecode(self._program.argv[0])
+        name = os.fsdecode(self._program.argv[0]) or "''"
         if code == errno.ENOENT and "/" not in name:
             return 127, f"{name}: not found"
         if code == errno.EACCES and os.path.isdir(name):
