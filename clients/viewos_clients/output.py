@@ -23,6 +23,12 @@ class Outside(Exception):
     """A command that only makes sense inside a view was used elsewhere: exit status 2."""
 
 
+def note(text: object) -> None:
+    """Show a line that the supervisor has for the user, if it has one; no error."""
+    if text:
+        print(f"note: {text}", file=sys.stderr)
+
+
 def run(prog: str, body: Callable[[list[str]], int | None]) -> int:
     """Run a command on the arguments it was started with.
 

@@ -10,7 +10,7 @@ import os
 import sys
 
 from .options import from_here
-from .output import Outside, run
+from .output import Outside, note, run
 from .session import NoView, Session, inside
 
 
@@ -30,7 +30,7 @@ def add_service() -> int:
         parser.add_argument("service", metavar="SERVICE[,OPTION]...")
         asked = parser.parse_args(args)
         with _session() as session:
-            session.call("add", None, service_text(asked.service), asked.permanent)
+            note(session.call("add", None, service_text(asked.service), asked.permanent))
 
     return run("um_add_service", body)
 
@@ -103,7 +103,7 @@ def attach() -> int:
         if asked.pid < 1:
             parser.error("PID is a positive number")
         with _session() as session:
-            session.call("attach", None, asked.pid)
+            note(session.call("attach", None, asked.pid))
 
     return run("um_attach", body)
 

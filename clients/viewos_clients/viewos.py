@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from . import listing
-from .output import complain, run
+from .output import complain, note, run
 from .session import locate
 from .um import seconds, service_text
 
@@ -37,7 +37,7 @@ def _arg(*names: str, **options: Any) -> Argument:
 def _add(asked: Namespace) -> None:
     session, view = locate(asked.view)
     with session:
-        session.call("add", view, service_text(asked.service), asked.permanent)
+        note(session.call("add", view, service_text(asked.service), asked.permanent))
 
 
 def _del(asked: Namespace) -> None:
@@ -73,7 +73,7 @@ def _stop(asked: Namespace) -> None:
 def _attach(asked: Namespace) -> None:
     session, view = locate(asked.view)
     with session:
-        session.call("attach", view, asked.pid)
+        note(session.call("attach", view, asked.pid))
 
 
 def _exec(asked: Namespace) -> int:

@@ -14,6 +14,7 @@ The thread makes the calls itself, and does not know of them afterwards. Kernel 
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from typing import Final
 
 from ..abi.capability import (
@@ -40,19 +41,30 @@ class Outside(Exception):
     """A process stays outside; the text says why."""
 
 
-def enter(pid: int, captives: dict[int, Captive], rewriter: Rewriter, space: ViewSpace) -> None:
+def enter(
+    pid: int,
+    captives: dict[int, Captive],
+    rewriter: Rewriter,
+    space: ViewSpace,
+    origins: Container[str],
+) -> None:
     """Bring a process whose threads all stand still into a view's namespaces.
+
+    Args:
+        origins: the mount namespaces (`mnt_of`) that it may come from; any other one it has made
+            itself.
 
     Raises:
         Outside: it can't be; it is as it was.
         ProcessLookupError: it is gone.
     """
     try:
-        if _same(pid, space.pid, "mnt"):
+        now = mnt_of(pid)
+        if now == mnt_of(space.pid):
             return
-        if not _same(pid, os.getppid(), "mnt") and not _same(pid, os.getpid(), "mnt"):
+        if now not in origins:
             raise Outside("it has a mount namespace of its own")
-        if not _same(pid, os.getpid(), "pid"):
+        if os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid"):
             raise Outside("it has a pid namespace of its own")
         threads = len(os.listdir(f"/proc/{pid}/task"))
         if threads > 1 and space.ordinary:
@@ -108,6 +120,6 @@ def _checked(result: int, name: str) -> int:
     return result
 
 
-def _same(one: int, other: int, kind: str) -> bool:
-    """Are two processes in the same namespace?"""
-    return os.readlink(f"/proc/{one}/ns/{kind}") == os.readlink(f"/proc/{other}/ns/{kind}")
+def mnt_of(pid: int) -> str:
+    """The mount namespace that a process is in. Raises FileNotFoundError: it is gone."""
+    return os.readlink(f"/proc/{pid}/ns/mnt")

@@ -55,6 +55,9 @@ async def add_service(
             await supervisor.spaces.open(view)
             wanted = union(supervisor.wanted(), wanted)
         outside = await _arm(supervisor, view, wanted, fresh)
+        if outside:
+            supervisor.spaces.await_latecomers(view)
+            await _arm(supervisor, view, union(supervisor.wanted(), wanted))
         view.insert(loaded)
     except Exception:
         if fresh:

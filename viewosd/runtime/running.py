@@ -90,5 +90,7 @@ async def attach(supervisor: Supervisor, view: View, pid: int) -> str:
     if view.root:
         supervisor.members.adopt(pid, view.root)
     supervisor.tell_pump()
-    outside = await supervisor.spaces.bring(view, lambda: [pid], [pid])
-    return "; ".join(outside.values())
+    if outside := await supervisor.spaces.bring(view, pid):
+        supervisor.spaces.await_latecomers(view)
+        await supervisor.rearm(view)
+    return outside

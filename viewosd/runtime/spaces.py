@@ -7,6 +7,7 @@ while they stand still (entering).
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..core.view import View
+from ..errors import ViewError
 from . import arming
 from .armory import BESIDES
 from .captive import Captive, name_of
-from .entering import Outside, enter
+from .entering import Outside, enter, mnt_of
+from .latecomers import Latecomers
 from .space import ViewSpace
 from .spawn import Program
 from .treeservers import TreeServers
@@ -67,10 +70,8 @@ class Spaces:
         self._put(view, space)
         if (before := self.mounting(parent)) and (ours := self.mounting(view)):
             ours.restore(before.describe())
-        root = view.root
-        outside = await self.bring(view, lambda: [root], members=[root])
-        if outside:
-            log.warning("branch %d: its root stays outside: %s", view.id, outside[root])
+        if why := await self.bring(view, view.root):
+            raise ViewError(why)
 
     def _put(self, view: View, space: ViewSpace) -> None:
         from .mounting import Mounting
@@ -95,43 +96,39 @@ class Spaces:
         space = self.of(view)
         if space is None:
             return None
-        members = set(self._supervisor.processes(view))
         rewriter = self._supervisor.pump.answers.rewriter
+        origins = {mnt_of(os.getpid()), *(mnt_of(one.pid) for one in self._spaces.values())}
 
         def visit(pid: int, captives: dict[int, Captive]) -> None:
-            if pid in members or self._supervisor.view_of(pid) is view:
+            if self._supervisor.view_of(pid) is view:
                 try:
-                    enter(pid, captives, rewriter, space)
+                    enter(pid, captives, rewriter, space, origins)
                 except Outside as error:
-                    outside[pid] = f"process {pid} ({name_of(pid)}): {error}"
+                    outside[pid] = f"process {pid} ({name_of(pid)}) sees no mounts: {error}"
 
         return visit
 
-    async def bring(self, view: View, processes: Any, members: list[int]) -> dict[int, str]:
-        """Bring some processes in that are of the view, or about to be.
+    async def bring(self, view: View, pid: int) -> str:
+        """Bring a process in that has just come to the view.
 
         Returns:
-            Who stays outside, and why.
+            Why it stays outside; "" if it does not.
 
         Raises:
-            ViewError: somebody can't be stopped.
+            ViewError: it can't be stopped.
         """
         outside: dict[int, str] = {}
-        space = self.of(view)
-        if space is None:
-            return outside
-        rewriter = self._supervisor.pump.answers.rewriter
+        if (visit := self.entrance(view, outside)) is not None:
+            await self._supervisor.armory.visit(lambda: [pid], visit)
+            self._supervisor.children.reap()
+        return outside.get(pid, "")
 
-        def visit(pid: int, captives: dict[int, Captive]) -> None:
-            if pid in members:
-                try:
-                    enter(pid, captives, rewriter, space)
-                except Outside as error:
-                    outside[pid] = f"process {pid} ({name_of(pid)}): {error}"
-
-        await self._supervisor.armory.visit(processes, visit)
-        self._supervisor.children.reap()
-        return outside
+    def await_latecomers(self, view: View) -> None:
+        """Those who are outside come in with their next program, once exec is trapped."""
+        space = self._spaces[view.id]
+        if not any(isinstance(one, Latecomers) for one in view.inner):
+            view.inner.append(Latecomers(space, functools.partial(self.bring, view)))
+            view.rebuild()
 
     def close(self, view: View) -> None:
         """A view has ended, and its mounts with it."""

@@ -196,6 +196,7 @@ class Supervisor:
         )
         view.rebuild()
         self.add_view(view)
+        self.tell_pump()
         try:
             await self.spaces.branch(view, parent)
         except ViewError:

@@ -75,7 +75,7 @@ VERBS: Final[dict[str, Verb]] = {
     "views": Verb(_ANY),  # [{id, view, parent, name, owner, processes, services, since}]
     "ps": Verb(_ANY, view=_VIEW),  # {pids}
     "list": Verb(_ANY, view=_VIEW),  # [{name, description, options, permanent}], search order
-    "add": Verb(_OWNER, view=_VIEW, text=Kind(bytes, 1, 32768), permanent=_FLAG),  # nil
+    "add": Verb(_OWNER, view=_VIEW, text=Kind(bytes, 1, 32768), permanent=_FLAG),  # nil, or a line
     "del": Verb(_OWNER, view=_VIEW, service=_SERVICE),  # nil
     "mov": Verb(_OWNER, view=_VIEW, service=_SERVICE, position=Kind(int, 0, 1024)),  # nil; from 0
     "name": Verb(_OWNER, view=_VIEW, name=_NAME),  # nil
@@ -84,7 +84,7 @@ VERBS: Final[dict[str, Verb]] = {
     ),  # {pid, status}, waitpid's
     "branch": Verb(_OWNER, name=_NAME),  # {view}; begins with the caller, who must be inside
     "stop": Verb(_OWNER, view=_VIEW, seconds=_SECONDS),  # nil, when all have ended
-    "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil
+    "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil, or a line
     "trace": Verb(_ANY, view=_VIEW),  # nil, when the view ended; records come as notifications
     "stats": Verb(_ANY, view=_VIEW),  # [{call, count, continue, …}], columns of STATS
     "ask": Verb(
