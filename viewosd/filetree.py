@@ -2,7 +2,7 @@
 
 Subclass `FileTree`, override what the tree offers. Each method may be ``def`` (it answers at once
 and must not block: one thread serves many trees) or ``async def`` (it may wait, on trio; it is
-cancelled when the caller is killed or interrupted, and the call then fails with EINTR).
+cancelled when the caller is killed, see `FileTree.interruptible`).
 
 * A **node** is a file, whatever its names: a number of the tree's choosing, above 0, `ROOT` for the
   root. The kernel knows a node from the first `Entry` that names it until `FileTree.forget`.
@@ -79,6 +79,10 @@ class FileTree:
     """``mode`` comes as the program said it: for trees with default ACLs."""
     cache_symlinks: ClassVar[bool] = False
     """A symbolic link's target never changes."""
+    interruptible: ClassVar[bool] = False
+    """Any signal to the caller cancels a method that waits, as it ends a read of a terminal. Else
+    those only that kill the caller: programs do not expect EINTR of files. (`setlk` and `flock`
+    are interruptible always, `flush` and `release` never.)"""
     max_write: ClassVar[int] = 1 << 20
     """Bytes in one write, and in one read that is not of the cache; at least 4096."""
 

@@ -365,7 +365,10 @@ class fuse_file_lock(Struct, size=24):
 class fuse_lk_in(Struct, size=48):
     fh: u64
     owner: u64
-    lk: Annotated[bytes, "24s"]
+    lk_start: u64
+    lk_end: u64
+    lk_type: u32
+    lk_pid: u32
     lk_flags: Annotated[int, "I4x"]
 
 
