@@ -11,6 +11,7 @@ from viewosd.core.filter import FilterError, compile_filter, traps_of
 from viewosd.core.traps import never_trapped
 from viewosd.service import HookSpec
 from viewosd.syscalls import TABLE, Syscall, by_number, members
+from viewosd.syscalls.ipc import msgrcv
 from viewosd.syscalls.sockets import sendto
 from viewosd.testing.bpf import run, trapped
 
@@ -51,3 +52,10 @@ def test_every_call_that_may_be_hooked_fits_in_one_filter():
 def test_sendto_of_an_i386_program_is_trapped_inside_socketcall():
     program = compile_filter(traps_of([HookSpec(sendto)], [Arch.I386]))
     assert [n for n in range(30) if trapped(program, "socketcall", Arch.I386, (n,))] == [11]
+
+
+def test_msgrcv_of_an_i386_program_is_trapped_inside_ipc_in_each_edition():
+    program = compile_filter(traps_of([HookSpec(msgrcv)], [Arch.I386]))
+    for edition in (0, 1 << 16, 0xFFFF << 16):
+        found = [n for n in range(30) if trapped(program, "ipc", Arch.I386, (n | edition,))]
+        assert found == [12]

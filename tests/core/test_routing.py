@@ -120,7 +120,7 @@ def test_what_an_i386_program_asks_by_socketcall_has_a_route() -> None:
         def any(self, call: Any, tracee: Any) -> Return:
             return Return(1)
 
-    inside = routes(Net()).inside
+    inside = routes(Net()).socketcall
     assert {SOCKETCALL[n] for n in inside} == {accept, connect}
 
 

@@ -1,4 +1,4 @@
-"""Names, numbers and classes belong together; i386's socketcall(2) too."""
+"""Names, numbers and classes belong together; i386's socketcall(2) and ipc(2) too."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import viewosd.syscalls as calls
 from viewosd.abi.arch import Arch
 from viewosd.abi.sysno import SYSNO
-from viewosd.syscalls import SOCKETCALL, TABLE, by_number, number_of
+from viewosd.syscalls import IPC, SOCKETCALL, TABLE, by_number, number_of
+from viewosd.syscalls.ipccall import decode_ipc
 from viewosd.syscalls.numbers import RENAMED, STUBS
 from viewosd.syscalls.socketcall import block_size, decode_block
 
@@ -94,3 +97,23 @@ def test_importing_the_table_imports_no_structure_and_nothing_that_waits() -> No
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {m.rpartition(".")[2] for m in out.stdout.strip("[]\n").replace("'", "").split(", ")}
     assert loaded == {"arch", "fcntl", "sysno", "sysno_aarch64", "sysno_i386", "sysno_x86_64"}
+
+
+def test_ipc_knows_every_sub_call() -> None:
+    """Source: include/uapi/linux/ipc.h."""
+    assert {number: call.__name__ for number, call in IPC.items()} == {
+        1: "semop", 2: "semget", 3: "semctl", 4: "semtimedop",
+        11: "msgsnd", 12: "msgrcv", 13: "msgget", 14: "msgctl",
+        21: "shmat", 22: "shmdt", 23: "shmget", 24: "shmctl",
+    }  # fmt: skip
+
+
+@given(st.tuples(*[st.integers(0, (1 << 32) - 1)] * 6))
+def test_whatever_ipc_is_asked_for_decodes_or_is_the_kernels_to_refuse(args) -> None:
+    found = decode_ipc(args, lambda at: at ^ 1)
+    number = args[0] & 0xFFFF
+    if number not in IPC:
+        assert found is None
+    elif found is not None:
+        assert type(found[0]) is IPC[number]
+        assert found[1] == (args[3] if number == 21 else 0)

@@ -13,6 +13,7 @@ from typing import Any
 from ..abi.arch import NATIVE, Arch
 from ..service import Bits, HookSpec, Service, Under
 from ..syscalls.base import Syscall, members
+from ..syscalls.ipccall import IPC
 from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
 from .paths import plain
@@ -74,11 +75,16 @@ class Route:
 
 
 class Routes(dict[int, dict[int, Route]]):
-    """Architecture to call number to route; ``inside``: of i386's socketcall(2), by sub-call."""
+    """Architecture to call number to route.
+
+    Attributes:
+        socketcall, ipc: routes of what is inside i386's calls of that name, by sub-call.
+    """
 
     def __init__(self, arches: Iterable[Arch] = ()) -> None:
         super().__init__({int(arch): {} for arch in arches})
-        self.inside: dict[int, Route] = {}
+        self.socketcall: dict[int, Route] = {}
+        self.ipc: dict[int, Route] = {}
         self.plain: dict[int, tuple[Callable[..., Any], type[Syscall], CallStats]] = {}
         """`Route.inline` of native programs: hook, call, figures, ready for the hot path."""
 
@@ -100,7 +106,8 @@ def build_routes(services: Iterable[Service], arches: Iterable[Arch], stats: Sta
         number = number_of(call, NATIVE)
         if number is not None and route.inline is not None and route.direct:
             routes.plain[number] = route.inline, call, route.stats
-        routes.inside |= {n: route for n, inner in SOCKETCALL.items() if inner is call}
+        routes.socketcall |= {n: route for n, inner in SOCKETCALL.items() if inner is call}
+        routes.ipc |= {n: route for n, inner in IPC.items() if inner is call}
     return routes
 
 

@@ -18,6 +18,7 @@ from ..abi.sysno import SYSNO
 from ..errors import ServiceError
 from ..service import Bits, Condition, HookSpec, Under
 from ..syscalls.base import Syscall, members
+from ..syscalls.ipccall import IPC
 from ..syscalls.kinds import Uid
 from ..syscalls.numbers import number_of
 from ..syscalls.socketcall import SOCKETCALL
@@ -65,7 +66,8 @@ def traps_of(specs: Iterable[HookSpec], arches: Iterable[Arch] = SUPPORTED) -> T
                 if (number := number_of(call, arch)) is not None:
                     numbers.setdefault(number, []).extend(terms)
                 if arch is Arch.I386 and terms:
-                    numbers.setdefault(SYSNO[arch]["socketcall"], []).extend(_inside(call))
+                    for number, inside in _inside(call):
+                        numbers.setdefault(number, []).append(inside)
     return union({a: {n: tuple(terms) for n, terms in ns.items()} for a, ns in found.items()})
 
 
@@ -112,13 +114,14 @@ def never_trapped(name: str, *, conditional: bool = False) -> str:
     return ""
 
 
-def _inside(call: type[Syscall]) -> list[Term]:
-    """The terms that trap ``call`` inside an i386 socketcall(2), whatever its arguments.
+def _inside(call: type[Syscall]) -> Iterator[tuple[int, Term]]:
+    """What traps ``call`` inside i386's socketcall(2) and ipc(2), whatever its arguments.
 
-    They lie in memory, where BPF can't look.
+    They lie in memory, where BPF can't look, or in another order.
     """
-    numbers = frozenset(number for number, inner in SOCKETCALL.items() if inner is call)
-    return [Term(((0, _32, numbers),))] if numbers else []
+    for door, calls, mask in (("socketcall", SOCKETCALL, _32), ("ipc", IPC, _16)):
+        if numbers := frozenset(number for number, inner in calls.items() if inner is call):
+            yield SYSNO[Arch.I386][door], Term(((0, mask, numbers),))
 
 
 def _terms(call: type[Syscall], conditions: Mapping[str, Condition], arch: Arch) -> list[Term]:

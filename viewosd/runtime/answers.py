@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from ..core.stats import CONTINUED, FAILED, FAULT, INJECTED, RETURNED, REWRITTEN, CallStats
-from ..errors import Vanished
+from ..errors import BadAddress, Vanished
 from ..verdict import CONTINUE, Continue, Errno, InjectFd, Return, Rewrite, Verdict
 from .journal import Journal
 from .live import Live
@@ -54,7 +54,8 @@ class Answers:
             self.observe(live, verdict, "")
         try:
             if kind is Return:
-                listener.give(cookie, verdict.value)  # type: ignore[union-attr]
+                value: int = verdict.value  # type: ignore[union-attr]
+                listener.give(cookie, _put(live, value) if live.result_at else value)
                 stats.counts[RETURNED] += 1
             elif kind is Continue:
                 listener.go_on(cookie)
@@ -76,7 +77,10 @@ class Answers:
         if isinstance(verdict, InjectFd):
             stats.counts[INJECTED if self._inject(live, verdict) else FAILED] += 1
         elif isinstance(verdict, Rewrite):
-            error = self.rewriter.rewrite(live, verdict.call, verdict.otherwise, self.trapped)
+            if live.result_at:
+                error: str | None = "the result of another call would be lost"
+            else:
+                error = self.rewriter.rewrite(live, verdict.call, verdict.otherwise, self.trapped)
             if error is not None:
                 log.warning("%s: cannot rewrite: %s (%s)", who(live), error, live)
                 if live.listener.alive(live.cookie):
@@ -137,6 +141,17 @@ class Answers:
         log.error("%s: a bug of the service (%s)", who(live), live, exc_info=error)
         live.next = -1
         return EIO
+
+
+def _put(live: Live, value: int) -> int:
+    """Put a result where the program wants it; what the call returns."""
+    if -4096 < value < 0:
+        return value
+    try:
+        live.tracee.write(live.result_at, (value & 0xFFFF_FFFF).to_bytes(4, "little"))
+    except BadAddress:
+        return -errno.EFAULT
+    return 0
 
 
 def who(live: Live) -> str:

@@ -19,6 +19,7 @@ class Live:
 
     ``ended`` says why its hook was cancelled: "vanished", "superseded", "restarted" (and there is
     nothing left to answer), or "signal"; None while it runs, and when its deadline ended it.
+    ``result_at``: where the program wants 32 bits of result, and 0 returned; 0: it is returned.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Live:
         "listener",
         "next",
         "nr",
+        "result_at",
         "route",
         "scope",
         "slot",
@@ -43,6 +45,7 @@ class Live:
         self.route, self.call = route, call
         self.tracee = ThreadTracee(listener, cookie, tid, call.arch)
         self.slot = 0
+        self.result_at = 0
         self.next = 0
         self.started_ns = 0
         self.scope: Any = None  # trio.CancelScope once a hook waits

@@ -31,7 +31,7 @@ from ..core.routing import Routes
 from ..core.stats import CONTINUED, RETURNED, SAMPLE
 from ..errors import Vanished
 from ..verdict import Return
-from . import memory, unsafe
+from . import inside, unsafe
 from .answers import Answers
 from .journal import Journal
 from .listener import ANSWER, RESPONSE, Listener
@@ -47,7 +47,7 @@ _ZERO: Final = bytes(80)
 _IN: Final = select.EPOLLIN
 _HANGUP: Final = select.EPOLLHUP | select.EPOLLERR
 _ARCH: Final = {int(arch): arch for arch in Arch}
-_NATIVE, _I386, _SOCKETCALL = int(NATIVE), int(Arch.I386), 102
+_NATIVE, _I386 = int(NATIVE), int(Arch.I386)
 _2_63: Final = 1 << 63
 
 
@@ -287,10 +287,10 @@ class Pump:
             if (route := routes[arch].get(nr)) is not None:
                 call = route.call.decode(args, _ARCH[arch])
                 return Live(listener, cookie, tid, nr, route, call)
-            if arch == _I386 and nr == _SOCKETCALL:
-                inside = self._inside_socketcall(listener, cookie, tid, args, routes)
-                if inside is not None:
-                    return inside
+            if arch == _I386 and (found := inside.look(routes, tid, nr, args)) is not None:
+                live = Live(listener, cookie, tid, nr, found.route, found.call)
+                live.result_at = found.result_at
+                return live
         self._go_on(listener, cookie)
         return None
 
@@ -299,21 +299,6 @@ class Pump:
             listener.go_on(cookie)
         except Vanished:
             pass
-
-    def _inside_socketcall(
-        self, listener: Listener, cookie: int, tid: int, args: Any, routes: Routes
-    ) -> Live | None:
-        """Unpack an i386 socketcall(2); None: nobody wants what is inside."""
-        route = routes.inside.get(args[0] & 0xFFFF_FFFF)
-        if route is None:
-            return None
-        try:
-            block = memory.read(tid, args[1], 4 * len(route.call.registers))
-        except (OSError, Vanished):
-            return None  # the kernel says EFAULT itself
-        given = [int.from_bytes(block[i : i + 4], "little") for i in range(0, len(block), 4)]
-        call = route.call.decode(tuple(given + [0] * (6 - len(given))), Arch.I386)
-        return Live(listener, cookie, tid, _SOCKETCALL, route, call)
 
     # -- what a re-arm, or a successor, finds in flight
 

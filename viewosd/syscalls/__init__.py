@@ -258,6 +258,9 @@ from .ipc import (
     shmdt as shmdt,
     shmget as shmget,
 )
+from .ipccall import (
+    IPC as IPC,
+)
 from .kernel import (
     bpf as bpf,
     io_cancel as io_cancel,
