@@ -313,7 +313,7 @@ def _fork_agent(
     ours, theirs = pair()
     keep = {theirs.fileno(), *(fd for fd in above or () if fd is not None)}
     try:
-        pid = helpers.fork(b"viewosd: agent", lambda: body(theirs), keep)
+        pid = helpers.fork(b"viewos-agent", lambda: body(theirs), keep)
     except OSError:
         ours.close()
         raise

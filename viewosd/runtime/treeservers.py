@@ -71,7 +71,7 @@ class TreeServers:
     def _start(self) -> socket.socket:
         ours, theirs = pair()
         try:
-            self._helpers.fork(b"viewosd: tree", lambda: _be_server(theirs), [theirs.fileno()])
+            self._helpers.fork(b"viewos-tree", lambda: _be_server(theirs), [theirs.fileno()])
         except OSError:
             ours.close()
             raise

@@ -33,6 +33,6 @@ def start(supervisor: Any, argv: list[bytes], fds: list[int]) -> Executed:
             os.write(2, b"viewosd: %s: %s\n" % (argv[0], os.strerror(error.errno or 0).encode()))
             os._exit(127)
 
-    pid = supervisor.members.helpers.fork(b"viewosd: work", body, fds)
+    pid = supervisor.members.helpers.fork(b"viewos-work", body, fds)
     supervisor.children.expect(pid)
     return Executed(supervisor.children, pid)
