@@ -23,6 +23,10 @@ class MountCalls(Space, Protocol):
         OSError: the kernel's errno; its text is the kernel's own explanation where there is one.
     """
 
+    @property
+    def ordinary(self) -> bool:
+        """An ordinary user's view: its user namespace maps the owner alone."""
+
     async def mount(
         self, source: Text | None, target: int, type: bytes | None, flags: int, data: Text | None
     ) -> None:
@@ -65,6 +69,3 @@ class MountCalls(Space, Protocol):
         One that has made a namespace of its own mounts there, with the rights it has there, and
         none of this is about it. False too for one that is gone.
         """
-
-    def watch(self) -> int:
-        """A new descriptor of /proc/pid/mountinfo of the namespace: POLLPRI tells of changes."""

@@ -1,0 +1,109 @@
+"""Whose eyes a path of a mount is seen with: the tracee that asked, or the view's owner."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import Vanished
+from ...space import Space
+from ...tracee import AT_FDCWD, Tracee
+from ..resolve import Walk
+
+_FD = re.compile(rb"/proc/(?:self|thread-self|(\d+))/fd/(\d+)|/dev/fd/(\d+)")
+
+
+class Caller(Protocol):
+    """Opens paths, and descriptors by number, until it is closed."""
+
+    def open(self, path: bytes, flags: int) -> int:
+        """A descriptor of ours, close-on-exec. Raises OSError as open(2) would."""
+
+    def fd(self, number: int) -> int:
+        """Our duplicate of a descriptor of the caller's. Raises OSError: EBADF."""
+
+    def close(self) -> None:
+        """Let go what was held."""
+
+
+class Asking:
+    """A tracee, and what is left of it when its call is restarted: its root and its directory.
+
+    A path that is written as one of its own descriptors is that descriptor, though magic links are
+    not followed otherwise: mount(8), bwrap and others name what they have opened that way.
+    """
+
+    def __init__(self, tracee: Tracee) -> None:
+        self._tracee, self._pid, self._tid = tracee, tracee.pid, tracee.tid
+        self._root = tracee.open(AT_FDCWD, b"/", os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._cwd = tracee.open(AT_FDCWD, b".", os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            self._cwd = os.dup(self._root)
+
+    def open(self, path: bytes, flags: int) -> int:
+        if (number := self._own(path)) is not None:
+            ours = self.fd(number)
+            try:
+                return _again(ours, flags)
+            finally:
+                os.close(ours)
+        try:
+            return self._tracee.open(AT_FDCWD, path, flags)
+        except Vanished:
+            walk = Walk(self._root, self._cwd, self._pid, self._tid, 0)
+            return walk.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0)
+
+    def _own(self, path: bytes) -> int | None:
+        match = _FD.fullmatch(path)
+        if match is None or match[1] not in (None, b"%d" % self._pid):
+            return None
+        return int(match[2] or match[3])
+
+    def fd(self, number: int) -> int:
+        with self._tracee.fd(number) as ours:
+            return os.dup(ours)
+
+    def close(self) -> None:
+        for fd in (self._root, self._cwd):
+            os.close(fd)
+
+
+def _again(fd: int, flags: int) -> int:
+    """Open what a descriptor is, with other flags."""
+    if flags & os.O_PATH:
+        return os.dup(fd)
+    return os.open(b"/proc/self/fd/%d" % fd, flags & ~os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+class Owner:
+    """The view's owner, who asks through the control socket with absolute paths of the view."""
+
+    def __init__(self, space: Space) -> None:
+        self._open: Callable[[bytes, int], int] = space.open
+
+    def open(self, path: bytes, flags: int) -> int:
+        return self._open(path, flags | os.O_CLOEXEC)
+
+    def fd(self, number: int) -> int:
+        raise OSError(9, os.strerror(9))
+
+    def close(self) -> None:
+        pass
+
+
+def path_of(fd: int) -> bytes:
+    """Where what a descriptor is lies, as its own mount namespace shows it: proc_pid_fd(5)."""
+    return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
+def mount_of(fd: int) -> int:
+    """The id of the mount that a descriptor lies in, as mountinfo has it: proc_pid_fdinfo(5)."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb", 0) as file:
+        for line in file.read().splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"mnt_id":
+                return int(value)
+    raise OSError(9, os.strerror(9))

@@ -1,0 +1,238 @@
+"""What a mount and an umount are in a view, whoever asks: a tracee, a client, viewos-run."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import trio
+
+from ...abi.mount import MS_BIND, MS_MOVE, UMOUNT_NOFOLLOW
+from ...service import Service
+from ...space import Mounted, MountRequest
+from . import flags as ms
+from . import options as opts
+from . import points
+from .callers import Caller, mount_of, path_of
+from .calls import MountCalls
+from .plain import Asked, Plain, needs_device
+from .records import Record, Records
+
+log = logging.getLogger("viewosd")
+
+
+class View(Protocol):
+    """A view, as far as mounting must know it: its services in search order."""
+
+    @property
+    def services(self) -> Iterable[Any]: ...
+
+
+class Mounter:
+    """Mounts and unmounts in one view.
+
+    Args:
+        view, space: where.
+        records: of this view.
+    """
+
+    def __init__(self, view: View, space: MountCalls, records: Records) -> None:
+        self.view, self.space, self.records = view, space, records
+        self.plain = Plain(space, (os.geteuid(), os.getegid()) if space.ordinary else None)
+        self._attaching = trio.Lock()
+
+    def offering(self, type: str | None) -> Service | None:
+        """The first service, in search order, that has a mount type."""
+        for loaded in self.view.services:
+            service: Service = loaded.service
+            if type in service.mounts:
+                return service
+        return None
+
+    async def mount(self, asked: Asked, caller: Caller, target: int = -1) -> None:
+        """Mount something.
+
+        Args:
+            target: a descriptor of the mountpoint where ``asked.target`` does not say it; it stays
+                the caller's.
+
+        Raises:
+            OSError: what mount(2) fails with.
+        """
+        try:
+            await self._mount(asked, caller, target)
+        except OSError as error:
+            where = os.fsdecode(asked.target)
+            log.warning("mount -t %s on %s: %s", asked.type or "none", where, error.strerror)
+            self._hint(asked, error)
+            raise
+
+    async def _mount(self, asked: Asked, caller: Caller, given: int) -> None:
+        asked.data, permanent = opts.take(asked.data, opts.PERMANENT)
+        service = self.offering(asked.type) if ms.is_new(asked.flags) else None
+        source, target, point = -1, -1, None
+        try:
+            if asked.flags & (MS_BIND | MS_MOVE) and not ms.is_new(asked.flags):
+                source = self._source(asked, caller)
+            is_file = source >= 0 and not stat.S_ISDIR(os.fstat(source).st_mode)
+            try:
+                target = os.dup(given) if given >= 0 else caller.open(asked.target, os.O_PATH)
+            except FileNotFoundError:
+                if not ms.makes_a_mount(asked.flags):
+                    raise
+                point = await points.make(asked.target, is_file, caller, self.space)
+                target = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+            record: Record | None
+            if service is not None:
+                record = await self._serve(service, asked, caller, target, point, permanent)
+            else:
+                async with self._attaching:
+                    await self.plain.mount(asked, source, target, caller)
+                    record = self._noted(asked, path_of(target), point, permanent)
+            if record is not None:
+                self.records.add(record)
+        except BaseException:
+            if point is not None:
+                point.remove()
+            raise
+        finally:
+            for fd in (source, target):
+                if fd >= 0:
+                    os.close(fd)
+        await self.records.reconcile()
+
+    def _source(self, asked: Asked, caller: Caller) -> int:
+        if not asked.source:
+            raise OSError(errno.EINVAL, "nothing to bind or to move was named")
+        source = caller.open(asked.source, os.O_PATH)
+        if asked.flags & MS_MOVE and not asked.flags & MS_BIND:
+            try:
+                self.refuse_permanent(mount_of(source))
+            except OSError:
+                os.close(source)
+                raise
+        return source
+
+    def _noted(
+        self, asked: Asked, path: bytes, point: points.Point | None, permanent: bool
+    ) -> Record | None:
+        """The record of a plain mount that must be known of."""
+        if not ms.makes_a_mount(asked.flags) or not (permanent or point):
+            return None
+        request = self._request(asked, path, -1, None)
+        mounted = Mounted(self.records.next_id(), request, permanent)
+        return Record(mounted, "", self._top(path), point)
+
+    def _top(self, path: bytes) -> int:
+        """The mount that lies on top at a path of the view."""
+        fd = self.space.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return mount_of(fd)
+        finally:
+            os.close(fd)
+
+    def _request(
+        self, asked: Asked, path: bytes, target: int, caller: Caller | None
+    ) -> MountRequest:
+        def nobody(path: bytes, flags: int) -> int:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+        return MountRequest(
+            asked.type or "none",
+            asked.source or b"",
+            path,
+            target,
+            asked.flags & ~ms.OF_MOUNTPOINT,
+            opts.split(asked.data),
+            self.space,
+            nobody if caller is None else caller.open,
+        )
+
+    async def _serve(
+        self,
+        service: Service,
+        asked: Asked,
+        caller: Caller,
+        target: int,
+        point: points.Point | None,
+        permanent: bool,
+    ) -> Record:
+        """Have a service make it, and attach what it made."""
+        path, before = path_of(target), mount_of(target)
+        request = self._request(asked, path, target, caller)
+        tree = await service.mount(request)
+        try:
+            async with self._attaching:
+                if tree is None:
+                    mount = self._top(path)
+                    mount = 0 if mount == before else mount
+                else:
+                    mount = await self._attach(tree, asked, target, point)
+        finally:
+            if tree is not None:
+                os.close(tree)
+        mounted = Mounted(self.records.next_id(), request, permanent)
+        return Record(mounted, service.name, mount, point)
+
+    async def _attach(
+        self, tree: int, asked: Asked, target: int, point: points.Point | None
+    ) -> int:
+        if attributes := ms.attributes(asked.flags):
+            await self.space.change(tree, set=attributes)
+        if point is not None and not stat.S_ISDIR(os.fstat(tree).st_mode):
+            point.become_file()
+            there = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+            os.dup2(there, target, inheritable=False)
+            os.close(there)
+        await self.space.attach(tree, target)
+        return mount_of(tree)
+
+    def refuse_permanent(self, mount: int) -> None:
+        """Raises OSError: EBUSY, a permanent mount would go with this one."""
+        if self.records.permanent_below(mount):
+            raise OSError(errno.EBUSY, "it is permanent, or something in it is")
+
+    async def umount(self, path: bytes, flags: int, caller: Caller) -> None:
+        """Take away what was mounted last at a path.
+
+        Raises:
+            OSError: what umount2(2) fails with.
+        """
+        fd = caller.open(path, os.O_PATH | (os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0))
+        try:
+            where, mount = path_of(fd), mount_of(fd)
+        finally:
+            os.close(fd)
+        line = self.records.table().get(mount)
+        if line is None or line.point != where:
+            if (record := self.records.unattached_at(where)) is None:
+                raise OSError(errno.EINVAL, "nothing is mounted there")
+            if record.mounted.permanent:
+                raise OSError(errno.EBUSY, "it is permanent")
+            await self.records.drop([record])
+            return
+        self.refuse_permanent(mount)
+        # There is no umount by descriptor: one would keep it busy. The name was made by the kernel.
+        await self.space.umount(where, flags | UMOUNT_NOFOLLOW)
+        await self.records.reconcile()
+
+    def _hint(self, asked: Asked, error: OSError) -> None:
+        """A type that root alone may mount may have another for everybody."""
+        if error.errno != errno.EPERM or not self.space.ordinary or not asked.type:
+            return
+        self.hint(asked.type)
+
+    def hint(self, type: str) -> None:
+        """Say which of our types serves what a block type would."""
+        if not needs_device(type):
+            return
+        for loaded in self.view.services:
+            for name in loaded.service.mounts:
+                kinds = {"ext3": "ext2", "ext4": "ext2", "vfat": "fat", "msdos": "fat"}
+                if name.startswith("um") and name.endswith(kinds.get(type, type)):
+                    log.warning("an ordinary user can't mount %s; try mount -t %s", type, name)
+                    return

@@ -1,0 +1,247 @@
+"""Mounting, as an internal service of a view that has a mount namespace of its own.
+
+It answers the mount family of calls. A type that a loaded service offers goes to that service,
+everybody's; of the rest, root's is the kernel's own business and is continued, and an ordinary
+user's is done by the agent. Whoever may not mount gets the kernel's answer, and whoever has made a
+mount namespace of its own mounts there.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from ...abi.capability import CAP_SYS_ADMIN
+from ...abi.mount import (
+    MNT_DETACH,
+    MNT_EXPIRE,
+    MNT_FORCE,
+    MS_BIND,
+    MS_MOVE,
+    UMOUNT_NOFOLLOW,
+)
+from ...service import Service, hook
+from ...space import Mounted
+from ...syscalls.mounts import Umount, mount
+from ...tracee import AT_FDCWD, Tracee
+from ...verdict import CONTINUE, Return, Verdict
+from . import flags as ms
+from . import options as opts
+from .callers import Asking, Caller, Owner, mount_of
+from .calls import MountCalls
+from .mounter import Mounter, View
+from .plain import Asked
+from .records import Records
+from .works import Works
+
+log = logging.getLogger("viewosd")
+
+PAGE = 4096
+_UMOUNT_FLAGS = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW
+LOOK_S = 1.0
+"""How often the kernel's table is looked at for mounts that went behind our back."""
+
+Body = Callable[[], Awaitable[Verdict]]
+
+
+class Mounting(Service):
+    """The mounts of a view."""
+
+    name = "mounts"
+
+    def __init__(self, view: View, space: MountCalls) -> None:
+        self.view, self.space = view, space
+        self.records = Records(space, self._find, lambda: self.remember())
+        self.mounter = Mounter(view, space, self.records)
+        self.works = Works()
+        self._looking: trio.CancelScope | None = None
+
+    def _find(self, name: str) -> Service | None:
+        return next((s.service for s in self.view.services if s.service.name == name), None)
+
+    # -- for the supervisor
+
+    async def stop(self) -> None:
+        """The view has ended: every service is told, mountpoints that were made are taken away."""
+        if self._looking is not None:
+            self._looking.cancel()
+        await self.records.drop(self.records.all)
+
+    def describe(self) -> Any:
+        return self.records.describe()
+
+    def restore(self, state: Any) -> None:
+        self.records.restore(state)
+        self._look()
+
+    def in_use(self, service: Service) -> int:
+        """How many mounts of a service there are."""
+        return sum(record.service == service.name for record in self.records.all)
+
+    def listing(self) -> list[Mounted]:
+        """The mounts of services, in the order in which they were made."""
+        return [record.mounted for record in self.records.all if record.service]
+
+    async def request(
+        self, type: str, options: str | bytes, source: bytes, target: bytes, flags: int = 0
+    ) -> None:
+        """Mount as the view's owner, with absolute paths of the view.
+
+        Args:
+            type: "" with an option like "bind" or "remount".
+            options: as users write them: "ro,size=4M".
+            flags: MS_*, beside those that ``options`` name.
+
+        Raises:
+            OSError: as mount(2); its text is the reason where one is known.
+        """
+        given, rest = ms.from_words(opts.split(os.fsencode(options)))
+        asked = Asked(type or None, source, target, flags | given, opts.join(rest))
+        await self._mount(asked, Owner(self.space))
+
+    async def umount(self, target: bytes, flags: int = 0) -> None:
+        """Unmount as the view's owner. Raises OSError: as umount2(2)."""
+        await self._umount(target, flags, Owner(self.space))
+
+    def _look(self) -> None:
+        if self._looking is None and self.records.all:
+            self._looking = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(self._look_after, self._looking)
+
+    async def _look_after(self, scope: trio.CancelScope) -> None:
+        """While there are records, see whether they are still true."""
+        with scope:
+            while self.records.all:
+                await trio.sleep(LOOK_S)
+                await self.records.reconcile()
+        self._looking = None
+
+    # -- who may
+
+    def may(self, tracee: Tracee) -> bool:
+        """May it mount in this view? Whoever may not is left to the kernel, which says so."""
+        if not self.space.inhabits(tracee.tid):
+            return False
+        if self.space.ordinary:
+            return tracee.credentials.fsuid == os.geteuid()
+        return bool(tracee.credentials.cap_eff >> CAP_SYS_ADMIN & 1)
+
+    # -- mount(2), umount2(2)
+
+    @hook(mount, deadline_s=None, idempotent=False)
+    async def on_mount(self, call: mount, tracee: Tracee) -> Verdict:
+        return await self.works.once(call, tracee, partial(self._consider, call, tracee))
+
+    def _consider(self, call: mount, tracee: Tracee) -> Verdict | Body:
+        if not self.may(tracee):
+            return CONTINUE
+        # In the kernel's order, so that errors come in its order too.
+        type = _text(tracee, call.type)
+        source = _text(tracee, call.source)
+        data = _text(tracee, call.data) or b""
+        target = tracee.read_str(call.target)
+        flags = ms.without_magic(int(call.flags))
+        asked = Asked(None if type is None else os.fsdecode(type), source, target, flags, data)
+        if not self.space.ordinary and self._is_the_kernels(asked, tracee):
+            return CONTINUE
+        return partial(self._for_tracee, self._mount, asked, Asking(tracee))
+
+    async def _for_tracee(
+        self, method: Callable[..., Awaitable[None]], *args: Any, returns: int = 0
+    ) -> Verdict:
+        """The last argument is the caller, which is closed afterwards."""
+        try:
+            await method(*args)
+        finally:
+            args[-1].close()
+        return Return(returns)
+
+    async def _mount(self, asked: Asked, caller: Caller) -> None:
+        await self.mounter.mount(asked, caller)
+        self._look()
+
+    def _is_the_kernels(self, asked: Asked, tracee: Tracee) -> bool:
+        """Root's mount: is there nothing in it that we must do, or know of?"""
+        if ms.is_new(asked.flags) and self.mounter.offering(asked.type) is not None:
+            return False
+        if opts.take(asked.data, opts.PERMANENT)[1]:
+            return False
+        if ms.makes_a_mount(asked.flags):
+            return not _is_missing(tracee, asked.target)
+        if asked.flags & MS_MOVE and not asked.flags & MS_BIND and asked.source:
+            return not self._has_permanent(tracee, asked.source, 0)
+        return True
+
+    def _has_permanent(self, tracee: Tracee, path: bytes, nofollow: int) -> bool:
+        """Is a mount there that we must look after?"""
+        if not self.records.all:
+            return False
+        try:
+            fd = tracee.open(AT_FDCWD, path, os.O_PATH | nofollow)
+        except OSError:
+            return False  # the kernel says why
+        try:
+            return self.records.permanent_below(mount_of(fd))
+        finally:
+            os.close(fd)
+
+    @hook(Umount, deadline_s=None, idempotent=False)
+    async def on_umount(self, call: Umount, tracee: Tracee) -> Verdict:
+        return await self.works.once(call, tracee, partial(self._consider_umount, call, tracee))
+
+    def _consider_umount(self, call: Umount, tracee: Tracee) -> Verdict | Body:
+        if not self.may(tracee):
+            return CONTINUE
+        flags = int(call.flags)
+        if flags & ~_UMOUNT_FLAGS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        path = tracee.read_str(call.path)
+        if not self.space.ordinary:
+            nofollow = os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0
+            if not self._concerns(tracee, path, nofollow):
+                return CONTINUE
+        return partial(self._for_tracee, self._umount, path, flags, Asking(tracee))
+
+    def _concerns(self, tracee: Tracee, path: bytes, nofollow: int) -> bool:
+        """Would root's umount take away something that we know of?"""
+        if not self.records.all:
+            return False
+        try:
+            fd = tracee.open(AT_FDCWD, path, os.O_PATH | nofollow)
+        except OSError:
+            return False
+        try:
+            return self.records.concerns(mount_of(fd), os.readlink(b"/proc/self/fd/%d" % fd))
+        finally:
+            os.close(fd)
+
+    async def _umount(self, path: bytes, flags: int, caller: Caller) -> None:
+        await self.mounter.umount(path, flags, caller)
+
+
+def _text(tracee: Tracee, address: int) -> bytes | None:
+    """A string of mount(2), at most a page: mm/util.c:strndup_user()."""
+    if not address:
+        return None
+    try:
+        return tracee.read_str(address, PAGE)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from None
+        raise
+
+
+def _is_missing(tracee: Tracee, path: bytes) -> bool:
+    try:
+        os.close(tracee.open(AT_FDCWD, path, os.O_PATH))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
