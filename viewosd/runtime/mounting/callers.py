@@ -16,7 +16,13 @@ _FD = re.compile(rb"/proc/(?:self|thread-self|(\d+))/fd/(\d+)|/dev/fd/(\d+)")
 
 
 class Caller(Protocol):
-    """Opens paths, and descriptors by number, until it is closed."""
+    """Opens paths, and descriptors by number, until it is closed.
+
+    Attributes:
+        alone: nobody runs in the view yet.
+    """
+
+    alone: bool
 
     def open(self, path: bytes, flags: int) -> int:
         """A descriptor of ours, close-on-exec. Raises OSError as open(2) would."""
@@ -34,6 +40,8 @@ class Asking:
     A path that is written as one of its own descriptors is that descriptor, though magic links are
     not followed otherwise: mount(8), bwrap and others name what they have opened that way.
     """
+
+    alone = False
 
     def __init__(self, tracee: Tracee) -> None:
         self._tracee, self._pid, self._tid = tracee, tracee.pid, tracee.tid
@@ -81,7 +89,8 @@ def _again(fd: int, flags: int) -> int:
 class Owner:
     """The view's owner, who asks through the control socket with absolute paths of the view."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, alone: bool = False) -> None:
+        self.alone = alone
         self._open: Callable[[bytes, int], int] = space.open
 
     def open(self, path: bytes, flags: int) -> int:

@@ -118,6 +118,13 @@ def makes_a_mount(flags: int) -> bool:
     return is_new(flags) or flags & (MS_REMOUNT | MS_BIND) == MS_BIND
 
 
+def has_source(flags: int) -> bool:
+    """Is what is named as the source a file that is bound or moved?"""
+    if flags & MS_REMOUNT:
+        return False
+    return bool(flags & MS_BIND) or flags & (MS_MOVE | PROPAGATION) == MS_MOVE
+
+
 def attributes(flags: int) -> int:
     """MOUNT_ATTR_* that the flags set. Relatime, the default, is all zeros."""
     found = sum(attribute for flag, attribute in _ATTRIBUTE.items() if flags & flag)

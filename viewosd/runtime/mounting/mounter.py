@@ -76,7 +76,7 @@ class Mounter:
         service = self.offering(asked.type) if ms.is_new(asked.flags) else None
         source, target, point = -1, -1, None
         try:
-            if asked.flags & (MS_BIND | MS_MOVE) and not ms.is_new(asked.flags):
+            if ms.has_source(asked.flags):
                 source = self._source(asked, caller)
             is_file = source >= 0 and not stat.S_ISDIR(os.fstat(source).st_mode)
             try:
@@ -86,6 +86,11 @@ class Mounter:
                     raise
                 point = await points.make(asked.target, is_file, caller, self.space)
                 target = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+                if source >= 0:
+                    # Of the tree as it is now: what was root when it was opened may not be so.
+                    os.close(source)
+                    source = -1
+                    source = self._source(asked, caller)
             record: Record | None
             if service is not None:
                 record = await self._serve(service, asked, caller, target, point, permanent)

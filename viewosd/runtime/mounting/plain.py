@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from ...abi.mount import MS_BIND, MS_MOVE, MS_NODEV, MS_NOSUID, MS_RDONLY
+from ...abi.mount import MS_NODEV, MS_NOSUID, MS_RDONLY
 from . import flags as ms
 from . import options as opts
 from .callers import Caller, path_of
@@ -52,7 +52,7 @@ class Plain:
         """
         type, text = asked.type, _text(asked.source)
         if not ms.is_new(asked.flags):
-            if asked.flags & (MS_BIND | MS_MOVE) and source >= 0:
+            if source >= 0:
                 text = [b"/proc/self/fd/", source]
             name = os.fsencode(type) if type else None
             await self._space.mount(text, target, name, asked.flags, _text(asked.data or None))

@@ -6,7 +6,8 @@ parent is covered by a private copy of itself: a tmpfs that has each of its name
 thing bound to it, and the new one. Files in it are the real ones, so writing to them is real;
 names that are made, removed or renamed in it from then on are the view's alone, and what others add
 to the real directory does not show. It stays until the view ends, for programs may have made files
-in it.
+in it. Whoever stands in the covered directory goes on seeing it as it was; so the root directory is
+covered only while nobody runs in the view.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
 
     Args:
         path: as the caller wrote it; nothing is there.
+        caller: `Caller.alone` if it may have the root directory covered.
 
     Raises:
         OSError: ENOENT, its parent is not there either; what the kernel says to making it.
@@ -103,7 +105,8 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
         try:
             identity = _made(parent, name, is_file)
         except OSError as error:
-            if error.errno not in _DENIED:
+            at_root = path == b"/" + name
+            if error.errno not in _DENIED or (at_root and not caller.alone):
                 raise
             parent = await _copy(parent, space)
             identity = _made(parent, name, is_file)

@@ -22,8 +22,6 @@ from ...abi.mount import (
     MNT_DETACH,
     MNT_EXPIRE,
     MNT_FORCE,
-    MS_BIND,
-    MS_MOVE,
     UMOUNT_NOFOLLOW,
 )
 from ...service import Service, hook
@@ -89,7 +87,14 @@ class Mounting(Service):
         return [record.mounted for record in self.records.all if record.service]
 
     async def request(
-        self, type: str, options: str | bytes, source: bytes, target: bytes, flags: int = 0
+        self,
+        type: str,
+        options: str | bytes,
+        source: bytes,
+        target: bytes,
+        flags: int = 0,
+        *,
+        alone: bool = False,
     ) -> None:
         """Mount as the view's owner, with absolute paths of the view.
 
@@ -97,13 +102,14 @@ class Mounting(Service):
             type: "" with an option like "bind" or "remount".
             options: as users write them: "ro,size=4M".
             flags: MS_*, beside those that ``options`` name.
+            alone: nobody runs in the view yet.
 
         Raises:
             OSError: as mount(2); its text is the reason where one is known.
         """
         given, rest = ms.from_words(opts.split(os.fsencode(options)))
         asked = Asked(type or None, source, target, flags | given, opts.join(rest))
-        await self._mount(asked, Owner(self.space))
+        await self._mount(asked, Owner(self.space, alone))
 
     async def umount(self, target: bytes, flags: int = 0) -> None:
         """Unmount as the view's owner. Raises OSError: as umount2(2)."""
@@ -174,7 +180,7 @@ class Mounting(Service):
             return False
         if ms.makes_a_mount(asked.flags):
             return not _is_missing(tracee, asked.target)
-        if asked.flags & MS_MOVE and not asked.flags & MS_BIND and asked.source:
+        if ms.has_source(asked.flags) and asked.source:  # moved, for what is bound makes a mount
             return not self._has_permanent(tracee, asked.source, 0)
         return True
 
