@@ -61,9 +61,11 @@ def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes
         source = _path(words[0])
     target = words[-1]
     if name == "cow":
-        target, layer = _cow(words[0])
-        if layer:
-            options += f",layer={layer}"
+        target, layers = _cow(words[0])
+        if layers.startswith("@"):
+            options += ",layer=" + ":".join(_layer(each) for each in layers.split(":"))
+        elif layers:
+            source = _path(layers)
     return "mount", "viewfs", options, source, _path(target)
 
 
@@ -78,14 +80,17 @@ def _source(word: str) -> str:
 
 
 def _cow(word: str) -> tuple[str, str]:
-    """PATH[=LAYER]: the path, and the layers as the option wants them, "" for the view's own.
-
-    LAYER is a directory, or @NAME; several with colons between, the one that is written to first.
-    """
-    path, equals, layers = word.partition("=")
+    """PATH[=LAYER]: the path, and the layer as it is written, "" for one that the view keeps."""
+    path, equals, layer = word.partition("=")
     if not equals or os.path.lexists(word):
         return word, ""
-    if not path or not all(layers.split(":")):
+    if not path or not layer:
         raise ShorthandError(f"--cow {word}: PATH=LAYER needs both")
-    found = (each if each[0] == "@" else os.path.abspath(each) for each in layers.split(":"))
-    return path, ":".join(each.replace("\\", "\\\\").replace(",", "\\,") for each in found)
+    return path, layer
+
+
+def _layer(word: str) -> str:
+    """The name in @NAME."""
+    if word[:1] != "@" or len(word) < 2 or "," in word or "\\" in word or "/" in word:
+        raise ShorthandError(f"--cow: {word} is no @NAME of a layer")
+    return word[1:]

@@ -1,0 +1,230 @@
+"""``python -m viewos_viewfs.layers``: what ``viewos diff``, ``commit``, ``discard`` are.
+
+It works outside of views, with the rights of whoever runs it: a view's supervisor starts it for
+whoever asks inside, ``viewos diff --layer LAYER`` is it. Exit status, as diff(1) has it: 0 no
+change, or done; 1 changes, or refused before anything was changed; 2 trouble.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from .changes import as_line, as_row, printable, shown
+from .commit import Refused, commit, discard, select
+from .patch import patch
+from .store import Layer, LayerError, named, stack_of
+from .walk import Walk
+
+SHOWN: Final = 20
+"""Reasons of a refusal that are listed."""
+
+
+class On(NamedTuple):
+    """A layer, what it lies over, and the layers between the two."""
+
+    layer: Layer
+    target: str
+    between: list[Layer]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    with suppress(ValueError, OSError):  # a tree is held open from its top to where we are
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asked = _parser().parse_args(words)
+    prog = f"viewos {asked.what}"
+    try:
+        if asked.what == "layers":
+            return _layers(asked)
+        on = [_on(*pair) for pair in asked.on or ()]
+        if asked.layer is not None:
+            on.append(_on(asked.layer, asked.target))
+        if not on:
+            raise LayerError("there is no copy-on-write layer here; --cow PATH makes one")
+        return _COMMANDS[asked.what](asked, on)
+    except LayerError as error:
+        print(f"{prog}: {printable(str(error))}", file=sys.stderr)
+    except OSError as error:
+        where = f"{printable(os.fsdecode(error.filename))}: " if error.filename else ""
+        print(f"{prog}: {where}{error.strerror or error}{_more(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 2
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("viewos_viewfs.layers", description=__doc__)
+    parser.add_argument("what", choices=(*_COMMANDS, "layers"))
+    parser.add_argument("--on", nargs=2, action="append", metavar=("LAYER", "TARGET"))
+    parser.add_argument("--layer", metavar="LAYER[:LAYER]...", help="a directory, or @NAME")
+    parser.add_argument("--target", help="what it lies over, where it does not say so itself")
+    parser.add_argument("--mounted", action="store_true", help="a view has them mounted")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--patch", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("paths", nargs="*", metavar="PATH")
+    return parser
+
+
+def _on(text: str, target: str | None) -> On:
+    layer, *between = map(Layer, stack_of(text) if target is None or ":" in text else [text])
+    if target is None:
+        target = layer.target()
+    layer.meta()
+    return On(layer, os.path.abspath(target), between)
+
+
+def _more(error: OSError) -> str:
+    """What the errno means here, where strerror(3) does not say it."""
+    names = {
+        "EXDEV": " (it is a mount point outside; what the view saw of it lies hidden below)",
+        "ELOOP": " (there is a symbolic link in its place outside)",
+    }
+    return next((text for name, text in names.items() if error.errno == getattr(errno, name)), "")
+
+
+def _diff(asked: Namespace, every: Sequence[On]) -> int:
+    count = 0
+    if asked.json:
+        print("[", end="")
+    for on, paths in _with_paths(asked, every):
+        upper, *below = _opened(on)
+        try:
+            found: Any = Walk(upper, below[-1], below[:-1]).changes()
+            for change in found if paths is None else select(list(found), paths):
+                if asked.json:
+                    row = json.dumps(as_row(change, on.target))
+                    print(f"{',' if count else ''}\n  {row}", end="")
+                elif asked.patch:
+                    for piece in patch(change, upper, below):
+                        sys.stdout.buffer.write(piece)
+                else:
+                    print(as_line(change, on.target))
+                count += 1
+        finally:
+            for fd in (upper, *below):
+                os.close(fd)
+    if asked.json:
+        print("\n]" if count else "]")
+    return 1 if count else 0
+
+
+def _opened(on: On) -> list[int]:
+    """Descriptors: the layer's changes, those of the layers between, the target."""
+    fds: list[int] = []
+    try:
+        fds += [layer.open_upper() for layer in (on.layer, *on.between)]
+        fds.append(os.open(on.target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return fds
+
+
+def _commit(asked: Namespace, every: Sequence[On]) -> int:
+    done = 0
+    for on, paths in _with_paths(asked, every):
+        if on.between:
+            below = on.between[-1].name
+            raise LayerError(
+                f"{on.layer.name} lies on {below}; commit {below} first, and by itself"
+            )
+        try:
+            committed = commit(on.layer, on.target, paths, force=asked.force, mounted=asked.mounted)
+        except Refused as refused:
+            _say_refused(refused, on.target)
+            return 1
+        done += len(committed.done)
+        for path in committed.skipped:
+            where = printable(shown(on.target, path))
+            print(f"viewos commit: {where}: a socket can't be committed", file=sys.stderr)
+    print(f"{done} {'change' if done == 1 else 'changes'} committed")
+    return 0
+
+
+def _say_refused(refused: Refused, target: str) -> None:
+    say = [f"{shown(target, path)} {reason}" for path, reason in refused.reasons]
+    for line in say[:SHOWN]:
+        print(f"viewos commit: {printable(line)}", file=sys.stderr)
+    if len(say) > SHOWN:
+        print(f"viewos commit: and {len(say) - SHOWN} more", file=sys.stderr)
+    how = "; --force overwrites what was changed outside" if refused.conflicts else ""
+    print(f"viewos commit: nothing was committed{how}", file=sys.stderr)
+
+
+def _discard(asked: Namespace, every: Sequence[On]) -> int:
+    if asked.paths:
+        raise LayerError("a layer is discarded whole; delete a file in the view to be rid of it")
+    if asked.mounted:
+        raise LayerError("the layer is in use: it is discarded when the view has ended")
+    for on in every:
+        discard(on.layer)
+    return 0
+
+
+def _layers(asked: Namespace) -> int:
+    rows = [_row(layer) for layer in named()]
+    if asked.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created"]))
+        use = "  (in use)" if row["mounted"] else ""
+        print(f"{row['name']}  {since}  {printable(row['target'] or '-')}{use}")
+    return 0
+
+
+def _row(layer: Layer) -> dict[str, Any]:
+    meta = layer.meta()
+    return {
+        "name": layer.name,
+        "path": layer.path,
+        "target": meta.get("target"),
+        "created": layer.created_ns() / 10**9,
+        "mounted": layer.mounted(),
+    }
+
+
+def _with_paths(asked: Namespace, every: Sequence[On]) -> Iterator[tuple[On, list[str] | None]]:
+    """The layers that are meant, each with paths relative to its target; None: all of it.
+
+    Raises:
+        LayerError: a path lies in no layer.
+    """
+    if not asked.paths:
+        yield from ((on, None) for on in every)
+        return
+    meant: dict[int, list[str]] = {}
+    for path in map(os.path.abspath, asked.paths):
+        over = [i for i, on in enumerate(every) if _below(path, on.target)]
+        if not over:
+            raise LayerError(f"{path} lies in no copy-on-write layer")
+        deepest = max(over, key=lambda i: len(every[i].target))
+        meant.setdefault(deepest, []).append(os.path.relpath(path, every[deepest].target))
+    for i, paths in meant.items():
+        yield every[i], ["" if path == "." else path for path in paths]
+
+
+def _below(path: str, target: str) -> bool:
+    return f"{path.rstrip('/')}/".startswith(f"{target.rstrip('/')}/")
+
+
+_COMMANDS: Final = {"diff": _diff, "commit": _commit, "discard": _discard}
+
+if __name__ == "__main__":
+    sys.exit(main())

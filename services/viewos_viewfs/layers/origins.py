@@ -1,0 +1,100 @@
+"""What the target was when the view got its own: how a change made outside meanwhile is noticed.
+
+The kernel's overlayfs does not write down what it copied, so age decides. A layer's entry was born
+(statx(2), stx_btime) when it was copied up, made or deleted in the view; a file of the target whose
+ctime is not older than that has been changed outside since, and that is a conflict. Where the
+layer's file system keeps no birth time, the time when the layer was made counts instead. What this
+rule can't see: that a file which the view changed was deleted outside (the view's is added again);
+that permissions of a directory changed outside and something was made in it afterwards.
+
+The rule would find a commit's own traces. So LAYER/origins.json says what a commit has seen and
+done, and what is as it says is no conflict, whatever its ctime: before a commit begins, all of the
+target that it is going to replace; after it, where the layer is still mounted, what it has made. So
+a commit that was killed can be run again, and a mounted layer committed twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from .changes import Change, Kind
+from .entry import Entry
+from .store import Layer, read_json, write_json
+from .unsafe import birth
+
+OURS = ["directory"]
+"""The record of a directory that a commit makes or changes: killed, it leaves any permissions."""
+
+
+class Origins:
+    """LAYER/origins.json.
+
+    Attributes:
+        token: in the names of a commit's temporary files; "" while none is under way.
+        entries: path to what the target had or has there; None: nothing.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self._path = f"{layer.path}/origins.json"
+        told = read_json(self._path)
+        self.token: str = told.get("token", "")
+        self.entries: dict[str, Any] = told.get("entries", {})
+
+    def begin(self, changes: Iterable[Change]) -> None:
+        """A commit of these changes begins. The token of one that was killed is kept."""
+        self.token = self.token or secrets.token_hex(4)
+        for change in changes:
+            if change.new is not None and change.new.is_dir:
+                self.entries[change.path] = OURS
+            elif self.entries.get(change.path) != OURS:
+                self.entries[change.path] = record(change.old)
+        self._save()
+
+    def end(self, kept: dict[str, Any], gone: Iterable[str]) -> None:
+        """It has ended well: ``kept`` is what the target has now, ``gone`` nobody asks for."""
+        for path in gone:
+            self.entries.pop(path, None)
+        self.entries |= kept
+        self.token = ""
+        self._save()
+
+    def _save(self) -> None:
+        write_json(self._path, {"token": self.token, "entries": self.entries})
+
+    def knows(self, change: Change) -> bool:
+        """Is the target's file as a commit has seen or left it?"""
+        if change.path not in self.entries:
+            return False
+        known = self.entries[change.path]
+        if known == OURS and change.old is not None and change.old.is_dir:
+            return True
+        return bool(known == record(change.old))
+
+
+def record(entry: Entry | None) -> Any:
+    """What tells a file from another, and from itself before it was written to."""
+    if entry is None:
+        return None
+    identity = [*entry.inode, entry.mode, entry.uid, entry.gid]
+    return identity if entry.is_dir else [*identity, entry.st.st_size, entry.st.st_mtime_ns]
+
+
+def conflict(change: Change, upper: int, created_ns: int, origins: Origins) -> str:
+    """Why the target is not what the view has changed; "" if nothing speaks against it.
+
+    Args:
+        upper: the layer's directory of changes.
+    """
+    old = change.old
+    if old is None or origins.knows(change):
+        return ""
+    since = birth(upper, change.birth).ns or created_ns
+    if old.st.st_ctime_ns < since:
+        return ""
+    if not old.is_dir:
+        return "was changed outside since"
+    # An entry made in it has changed both times; permissions alone, only one.
+    metadata = change.kind is Kind.METADATA and old.st.st_ctime_ns != old.st.st_mtime_ns
+    return "has got other permissions or another owner outside since" if metadata else ""
