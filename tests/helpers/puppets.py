@@ -114,6 +114,7 @@ class Stage:
         self.script.write_text(PUPPET)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.address)
+        os.chmod(self.address, 0o777)
         self._socket.listen(200)
         self._socket.settimeout(LIMIT)
         self.keepers: list[subprocess.Popen[bytes]] = []
@@ -131,7 +132,8 @@ class Stage:
     def run(self, *options: str, env: dict[str, str] | None = None, **more: Any) -> Puppet:
         """A puppet in a view of its own; its keeper is `keepers[-1]`."""
         environment = self.user.environment | (env or {})
-        self.keepers.append(subprocess.Popen(self.words(*options), env=environment, **more))
+        words = [*self.user.prefix, *self.words(*options)]
+        self.keepers.append(subprocess.Popen(words, env=environment, **more))
         return self.enter()
 
     def enter(self) -> Puppet:

@@ -60,7 +60,7 @@ def enter(
     """
     try:
         now = mnt_of(pid)
-        if now == mnt_of(space.pid):
+        if now == mnt_of(space.agent()):
             return
         if now not in origins:
             raise Outside("it has a mount namespace of its own")
@@ -95,7 +95,7 @@ def _bring(captive: Captive, rewriter: Rewriter, space: ViewSpace, *, alone: boo
     here, root_at, cwd_at, header_at, data_at = places
     with Injection(captive, rewriter.let_pass) as inside:
         call = inside.syscall
-        agent = _checked(call("pidfd_open", space.pid, 0), "pidfd_open")
+        agent = _checked(call("pidfd_open", space.agent(), 0), "pidfd_open")
         back = call("openat", AT_FDCWD & 0xFFFF_FFFF_FFFF_FFFF, here, _OPEN)
         try:
             if not alone:

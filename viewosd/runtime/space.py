@@ -16,7 +16,7 @@ import errno
 import itertools
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -26,6 +26,7 @@ from ..abi.mount import mount_attr
 from ..agent import agent, frames, namespaces
 from ..agent.unsafe import AT_RECURSIVE
 from ..errors import ViewError
+from ..keeper.processes import state_of
 from ..space import DIRECTORY
 from . import unsafe
 from .helpers import Helpers, pair
@@ -48,6 +49,8 @@ class ViewSpace:
         self.end, self.pid = end, 0
         self.namespaces: namespaces.Namespaces = (None, -1)
         self._helpers, self._servers = helpers, servers
+        self.replaced: Callable[[], None] = lambda: None
+        """Called when `end` is another one."""
         self._numbers = itertools.count(os.getpid() << 16)
         self._lock = trio.Lock()
 
@@ -124,6 +127,8 @@ class ViewSpace:
                 except (BrokenPipeError, ConnectionResetError, EOFError):
                     self._start_again()
                     answer = await self._asked(verb, fds, args)
+                except trio.ClosedResourceError:  # it was started again meanwhile
+                    answer = await self._asked(verb, fds, args)
         return answer
 
     async def _asked(self, verb: str, fds: Sequence[int], args: Any) -> tuple[Any, list[int]]:
@@ -153,8 +158,10 @@ class ViewSpace:
             namespaces.come_back(ours)
             agent.serve(end, ours)
 
+        trio.lowlevel.notify_closing(self.end)
         self.end.close()
         self.end, self.pid = _fork_agent(self._helpers, body, ours)
+        self.replaced()
 
     # -- viewosd.space.Space
 
@@ -221,18 +228,21 @@ class ViewSpace:
         return mount
 
     def open(self, path: bytes, flags: int) -> int:
-        root = os.open(self._root_path(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(f"/proc/{self.agent()}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return unsafe.openat2(root, path, flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
         finally:
             os.close(root)
 
     def mountinfo(self) -> bytes:
-        with open(f"/proc/{self.pid}/mountinfo", "rb") as file:
+        with open(f"/proc/{self.agent()}/mountinfo", "rb") as file:
             return file.read()
 
-    def _root_path(self) -> str:
-        return f"/proc/{self.pid}/root"
+    def agent(self) -> int:
+        """The agent's process id; a new one's, if that was killed."""
+        if state_of(self.pid) in ("", "Z", "X"):
+            self._start_again()
+        return self.pid
 
     # -- the calls of the mount family, one by one: `viewosd.runtime.mounting.calls.MountCalls`
 
@@ -282,16 +292,16 @@ class ViewSpace:
         await self._ask("mount_setattr", [fd], flags, attr)
 
     def inhabits(self, tid: int) -> bool:
+        user, mnt = self.namespaces
         try:
-            return all(
-                os.readlink(f"/proc/{tid}/ns/{kind}") == os.readlink(f"/proc/{self.pid}/ns/{kind}")
-                for kind in ("mnt", "user")
-            )
+            mine = os.path.samestat(os.fstat(mnt), os.stat(f"/proc/{tid}/ns/mnt"))
+            theirs = os.stat("/proc/self/ns/user") if user is None else os.fstat(user)
+            return mine and os.path.samestat(theirs, os.stat(f"/proc/{tid}/ns/user"))
         except OSError:
             return False
 
     def watch(self) -> int:
-        return os.open(f"/proc/{self.pid}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{self.agent()}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _pieces(text: Sequence[bytes | int] | None, fds: list[int]) -> list[bytes | int] | None:

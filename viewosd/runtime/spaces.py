@@ -45,6 +45,7 @@ class Spaces:
         self._supervisor = supervisor
         self._helpers = supervisor.members.helpers
         self._spaces: dict[int, ViewSpace] = {}
+        self._mountings: dict[int, Mounting] = {}
 
     def of(self, view: View) -> ViewSpace | None:
         """None: no file service was ever loaded into it."""
@@ -52,7 +53,7 @@ class Spaces:
 
     def mounting(self, view: View) -> Mounting | None:
         """Who mounts in a view; None as `of`."""
-        return next((one for one in view.inner if one.name == "mounts"), None)  # type: ignore[return-value]
+        return self._mountings.get(view.id)
 
     async def open(self, view: View) -> None:
         """Give a view a file tree of its own. Nobody is in it yet.
@@ -77,8 +78,17 @@ class Spaces:
         from .mounting import Mounting
 
         self._spaces[view.id] = space
-        self._supervisor.armory.park_besides(BESIDES + view.id, space.end.fileno())
-        view.inner = [Mounting(view, space)]
+        armory, key = self._supervisor.armory, BESIDES + view.id
+        armory.park_besides(key, space.end.fileno())
+
+        def replaced() -> None:
+            armory.unpark_besides(key)
+            armory.park_besides(key, space.end.fileno())
+
+        space.replaced = replaced
+        mounting = self._mountings[view.id] = Mounting(view, space)
+        mounting.remember = self._supervisor.save
+        view.inner = [mounting]
         view.rebuild()
 
     def place(self, program: Program, view: View) -> Program:
@@ -97,7 +107,7 @@ class Spaces:
         if space is None:
             return None
         rewriter = self._supervisor.pump.answers.rewriter
-        origins = {mnt_of(os.getpid()), *(mnt_of(one.pid) for one in self._spaces.values())}
+        origins = {mnt_of(os.getpid()), *(mnt_of(one.agent()) for one in self._spaces.values())}
 
         def visit(pid: int, captives: dict[int, Captive]) -> None:
             if self._supervisor.view_of(pid) is view:
@@ -130,8 +140,19 @@ class Spaces:
             view.inner.append(Latecomers(space, functools.partial(self.bring, view)))
             view.rebuild()
 
-    def close(self, view: View) -> None:
+    async def end(self, view: View) -> None:
         """A view has ended, and its mounts with it."""
+        if (mounting := self.mounting(view)) is not None:
+            with trio.CancelScope(shield=True), trio.move_on_after(END_S):
+                try:
+                    await mounting.stop()
+                except OSError:
+                    log.exception("view %d: not all is as it was before its mounts", view.id)
+        self.close(view)
+
+    def close(self, view: View) -> None:
+        """Let a view's file tree go."""
+        self._mountings.pop(view.id, None)
         if (space := self._spaces.pop(view.id, None)) is not None:
             view.inner = []
             view.rebuild()
@@ -140,8 +161,6 @@ class Spaces:
 
     async def close_all(self) -> None:
         """The supervisor ends: nothing of it is left when this returns."""
-        for view in list(self._supervisor.views.values()):
-            self.close(view)
         until = time.monotonic() + END_S
         while left := self._helpers.pids():
             if time.monotonic() > until:
@@ -157,10 +176,12 @@ class Spaces:
 
     def facts(self) -> dict[str, Any]:
         """The helpers; agents are found in the parking place."""
-        return {"helpers": self._helpers.pids()}
+        mounts = [[id, mounting.describe()] for id, mounting in self._mountings.items()]
+        return {"helpers": self._helpers.pids(), "mounts": mounts}
 
     async def take_over(self, known: dict[str, Any], parked: dict[int, int]) -> None:
         """Go on with the agents of a supervisor that died; its descriptors are ours now."""
+        mounts = dict(known.get("mounts", ()))
         for pid in known.get("helpers", ()):
             self._helpers.add(pid)
         for key, fd in parked.items():
@@ -175,3 +196,5 @@ class Spaces:
                 log.error("the file tree of view %d is lost to us: %s", view.id, error)
                 continue
             self._put(view, space)
+            if (state := mounts.get(view.id)) is not None:
+                self._mountings[view.id].restore(state)

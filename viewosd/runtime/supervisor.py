@@ -61,6 +61,7 @@ class Supervisor:
         self.prog.others_left = lambda: self.members.any_below(os.getpid())
         self.observers = Observers(self)
         self._over = trio.Event()
+        self._closing = False
         self._beginning = trio.CancelScope()
         self._settled = not plan.generation
         """All is known that there is to know. Before, what a dead supervisor saved is kept."""
@@ -91,6 +92,7 @@ class Supervisor:
                 self._look_for_end()
                 await self._over.wait()
             for view in list(self.views.values()):
+                await self.spaces.end(view)
                 await self.drop_services(view, view.services)
             await self.spaces.close_all()
             nursery.cancel_scope.cancel()
@@ -121,10 +123,14 @@ class Supervisor:
     def _look_for_end(self) -> None:
         if not self.prog.pid and not self.plan.generation:
             return
-        if self.prog.childless and not self.pump.listeners and self.members.nobody_left():
-            self._over.set()
-        else:
-            self.prog.report(last=False)
+        if self.prog.childless and self.members.nobody_left():
+            if not self.pump.listeners:
+                self._over.set()
+                return
+            if not self._closing:  # the kernel frees a filter a moment after its last process
+                self._closing = True
+                return
+        self.prog.report(last=False)
 
     async def _hear_keeper(self) -> None:
         while self.link.open:
@@ -146,7 +152,7 @@ class Supervisor:
             collect_late()
             self.members.remember()
             _ = self.views
-            if self.plan.generation or self.members.strangers:
+            if self.plan.generation or self.members.strangers or self._closing:
                 self._look_for_end()  # these are not its children: nobody tells it
             await trio.sleep(BEAT_S)
 
@@ -213,9 +219,12 @@ class Supervisor:
     def _end_branch(self, view: View) -> None:
         if self._views.pop(view.id, None) is None:
             return
-        self.spaces.close(view)
         self.tell_pump()
-        trio.lowlevel.spawn_system_task(self.drop_services, view, view.services)
+        trio.lowlevel.spawn_system_task(self._tidy_up, view)
+
+    async def _tidy_up(self, view: View) -> None:
+        await self.spaces.end(view)
+        await self.drop_services(view, view.services)
 
     def tell_pump(self) -> None:
         """After any change of views or services: who answers for whom, and what is remembered."""
