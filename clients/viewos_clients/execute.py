@@ -1,17 +1,23 @@
-"""``viewos exec``: a program in a view, with our descriptors, directory and environment."""
+"""``viewos exec``: a program in a view, with our descriptors, directory and environment.
+
+Typed at a terminal, it gives the program a terminal of its own (`terminal`): job control, the size
+of the window and ^C are as in a shell that was started here. In a pipe, with redirected input or
+output, and in the background it gets our descriptors as they are.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 
 from viewosd.wire import Response
 
 from .output import complain
 from .session import NoView, Refused, locate, result_of
+from .terminal import Terminal
 
 _FORWARDED = {
     signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
@@ -55,27 +61,49 @@ def split(args: list[str]) -> tuple[str | None, list[str]]:
 
 def _execute(view: str | None, argv: list[str]) -> int:
     session, id = locate(view)
-    with session:
+    with session, ExitStack() as after:
+        terminal = None
+        with suppress(OSError):  # no pseudo-terminals here: then without
+            terminal = Terminal() if Terminal.wanted() else None
+        if terminal is not None:
+            after.callback(terminal.close)
 
         def forward(signo: int, frame: FrameType | None) -> None:
+            if terminal is not None and signo == signal.SIGWINCH:
+                terminal.resize()
+                return
             # SIGTSTP would do nothing: the program's group is orphaned, so it is not stopped by it
             # (setpgid(2), NOTES).
             stop = signo == signal.SIGTSTP
             with suppress(OSError):
                 session.notify("signal", request, int(signal.SIGSTOP) if stop else signo)
             if stop:  # ourselves too, so that the shell takes its terminal back
+                if terminal is not None:
+                    terminal.end()
                 os.kill(os.getpid(), signal.SIGSTOP)
+            if terminal is not None and signo == signal.SIGCONT:
+                terminal.begin()
 
         # None is lost: one that comes before the handlers are there waits until they are.
         signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
         request = session.start(
-            "exec", id, [os.fsencode(arg) for arg in argv], dict(os.environb), _cwd(), fds=(0, 1, 2)
+            "exec",
+            id,
+            [os.fsencode(arg) for arg in argv],
+            dict(os.environb),
+            _cwd(),
+            fds=terminal.descriptors() if terminal is not None else (0, 1, 2),
         )
         for number in _FORWARDED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, forward)
+        messages = session.messages()
+        if terminal is not None:
+            os.close(terminal.inner)
+            terminal.begin()
+            messages = terminal.messages(session)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-        for message in session.messages():
+        for message in messages:
             if isinstance(message, Response) and message.id == request:
                 code = os.waitstatus_to_exitcode(result_of(message)["status"])
                 sys.stdout.flush()

@@ -77,6 +77,10 @@ class Session:
         """Hang up."""
         self._sock.close()
 
+    def fileno(self) -> int:
+        """The connection's: it is readable when `messages` has one, or an end."""
+        return self._sock.fileno()
+
     def call(self, verb: str, *params: Any, fds: tuple[int, ...] = ()) -> Any:
         """Ask, and wait for the result.
 

@@ -124,7 +124,11 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
     ),
     "mount": Subcommand(_needs_viewfs, "mount in a view", raw="[ARG]..."),
     "umount": Subcommand(_needs_viewfs, "unmount in a view", raw="[ARG]..."),
-    "exec": Subcommand(_exec, "run PROG in a view", raw="[VIEW] -- PROG [ARG]..."),
+    "exec": Subcommand(
+        _exec,
+        "run PROG in a view; at a terminal it has one of its own",
+        raw="[VIEW] -- PROG [ARG]...",
+    ),
     "attach": Subcommand(
         _attach, "pull a process into a view", _arg("pid", metavar="PID", type=int), _WHICH
     ),

@@ -58,7 +58,7 @@ def test_a_program_runs_and_its_status_is_waited_for():
         ([b"/etc/passwd"], 126, "/etc/passwd: Permission denied"),
         ([b"/etc"], 126, "/etc: Is a directory"),
         ([b"/etc/passwd/x"], 126, "/etc/passwd/x: Not a directory"),
-        ([b""], 127, ": not found"),
+        ([b""], 127, "'': not found"),
     ],
 )
 @pytest.mark.parametrize("bpf", [None, ALLOW_ALL], ids=["plain", "filtered"])

@@ -45,6 +45,7 @@ NO_FILTER: Final = {
 # What execvp(3) goes on from to the next directory of PATH.
 _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
 _DEFAULT_PATH: Final = b"/bin:/usr/bin"
+_TIOCSCTTY: Final = 0x540E  # asm-generic/ioctls.h; termios is not loaded for it
 _STEP: Final = 0.0002  # seconds
 _STEPS: Final = 300_000  # a minute or more: then whoever started us is dead, and so must we be
 
@@ -63,7 +64,8 @@ class Program:
         cwd: a descriptor of its directory; None: ours.
         sigmask, ignored: signals that are blocked, that are ignored; all others get their default.
         umask: None: ours.
-        session: give it a session of its own; else it is in our process group.
+        session: give it a session of its own, and its descriptor 0, if that is a terminal that is
+            nobody's, as its controlling terminal; else it is in our process group.
 
     Attributes:
         namespaces: a user and a mount namespace that it is to be in; None: ours.
@@ -259,6 +261,10 @@ def _put_right(program: Program, status: int) -> None:
         enter(program.namespaces)
     if program.fds is not None:
         _arrange(program.fds, status)
+    if program.session:
+        # A terminal that controls no session becomes the new one's: TIOCSCTTY, ioctl_tty(2).
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(0, _TIOCSCTTY, 0)
     resource.setrlimit(resource.RLIMIT_NOFILE, _NOFILE)  # last: ours may lie above it
 
 
