@@ -85,8 +85,10 @@ def _be(name: bytes, body: Callable[[], object], keep: set[int]) -> NoReturn:
 
 
 def _file_of(handler: logging.Handler) -> int:
-    stream = getattr(handler, "stream", None)
-    return -1 if stream is None else int(stream.fileno())
+    try:
+        return int(getattr(handler, "stream", None).fileno())  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        return -1  # it has no file, or not yet
 
 
 def _close_others(keep: set[int]) -> None:

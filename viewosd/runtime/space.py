@@ -15,9 +15,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -33,6 +34,10 @@ from .helpers import Helpers, pair
 from .treeservers import TreeServers
 
 Options = Sequence[tuple[str, str | bytes | int | None]]
+
+
+START_S: Final = 5.0
+"""Seconds that a new agent may take to come into its namespaces."""
 
 
 class ViewSpace:
@@ -94,9 +99,11 @@ class ViewSpace:
         try:
             await space._answer(0)
             await space.meet()
-        except BaseException:
-            end.close()
-            raise
+        except EOFError:
+            raise OSError(errno.EIO, "its agent has ended") from None
+        finally:
+            if space.namespaces[1] < 0:
+                end.close()
         return space
 
     async def meet(self) -> None:
@@ -156,11 +163,15 @@ class ViewSpace:
 
         def body(end: socket.socket) -> None:
             namespaces.come_back(ours)
+            frames.send(end, [0, 0, "", None], [])
             agent.serve(end, ours)
 
         trio.lowlevel.notify_closing(self.end)
         self.end.close()
         self.end, self.pid = _fork_agent(self._helpers, body, ours)
+        # Without waiting on trio: who asks for its root must not see the one outside.
+        if not select.select([self.end], [], [], START_S)[0] or frames.receive(self.end) is None:
+            raise OSError(errno.EIO, "the view's agent can't be started again")
         self.replaced()
 
     # -- viewosd.space.Space
