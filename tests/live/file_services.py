@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
-from viewosd.service import Service
-from viewosd.space import MountRequest
+from viewosd.service import HookSpec, Service, hook
+from viewosd.space import Mounted, MountRequest
+from viewosd.syscalls import getppid
+from viewosd.tracee import Tracee
+from viewosd.verdict import Return
 
 
 class Scratch(Service):
@@ -22,3 +27,32 @@ class Scratch(Service):
             return await request.space.clone(tree)
         finally:
             os.close(tree)
+
+
+class Grows(Service):
+    """From its first mount on getppid(2) is 7, and with ``gone`` again it is not."""
+
+    name = "grows"
+    mounts = ("grows",)
+
+    def __init__(self) -> None:
+        self.grown = False
+        self.made = 0
+
+    def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:
+        return super().hooks() if self.grown else []
+
+    async def mount(self, request: MountRequest) -> int | None:
+        self.made += 1
+        if not self.grown:
+            self.grown = True
+            await self.rearm()
+        return await request.space.create("tmpfs")
+
+    async def umounted(self, mounted: Mounted) -> None:
+        self.grown = False
+        await self.rearm()
+
+    @hook(getppid)
+    def seven(self, call: getppid, tracee: Tracee) -> Return:
+        return Return(7 if self.made == 1 else -self.made)

@@ -215,3 +215,19 @@ def test_a_program_with_a_namespace_of_its_own_keeps_it(stage, point):
     _, _, err = puppet.ask(f"run(*{command('um_add_service', SERVICE)!r})")
     assert "it has a mount namespace of its own" in err
     assert space(puppet) == before
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_a_mount_that_makes_its_service_hook_more_is_made_once(stage, point, threads):
+    grows = SERVICE.replace("Scratch", "Grows")
+    puppet = stage.run("-p", grows)
+    for _ in range(threads):
+        puppet.ask(HELD)
+    parent = puppet.ask("os.getppid()")
+    text = f"call('mount', b'none', {bytes(point)!r}, b'grows', 0, None)"
+    assert puppet.ask(text) == 0
+    assert puppet.ask("os.getppid()") == 7
+    assert listing(puppet, point) == []
+    assert puppet.ask(f"call('umount2', {bytes(point)!r}, 0)") == 0
+    until(lambda: puppet.ask("os.getppid()") == parent, "the hook to be gone")
+    assert listing(puppet, point) == ["real"]
