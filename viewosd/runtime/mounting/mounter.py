@@ -110,6 +110,35 @@ class Mounter:
                     os.close(fd)
         await self.records.reconcile()
 
+    async def attach(
+        self, tree: int, asked: Asked, caller: Caller, given: int, flags: int = 0
+    ) -> None:
+        """Attach a tree that somebody has made, or move one: move_mount(2).
+
+        Args:
+            given: a descriptor of the mountpoint; -1: it is missing. Both stay the caller's.
+            flags: MOVE_MOUNT_BENEATH and MOVE_MOUNT_SET_GROUP.
+        """
+        point, target = None, -1
+        try:
+            if given < 0:
+                is_file = not stat.S_ISDIR(os.fstat(tree).st_mode)
+                point = await points.make(asked.target, is_file, caller, self.space)
+                target = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+            await self.space.move_mount(tree, given if target < 0 else target, flags)
+        except BaseException:
+            if point is not None:
+                point.remove()
+            raise
+        finally:
+            if target >= 0:
+                os.close(target)
+        if point is not None:
+            request = self._request(asked, point.path, -1, None)
+            mounted = Mounted(self.records.next_id(), request, False)
+            self.records.add(Record(mounted, "", mount_of(tree), point))
+        await self.records.reconcile()
+
     def _source(self, asked: Asked, caller: Caller) -> int:
         if not asked.source:
             raise OSError(errno.EINVAL, "nothing to bind or to move was named")
@@ -169,7 +198,9 @@ class Mounter:
         """Have a service make it, and attach what it made."""
         path, before = path_of(target), mount_of(target)
         request = self._request(asked, path, target, caller)
+        request.created = point is not None
         tree = await service.mount(request)
+        mounted = Mounted(self.records.next_id(), request, permanent)
         try:
             async with self._attaching:
                 if tree is None:
@@ -177,10 +208,13 @@ class Mounter:
                     mount = 0 if mount == before else mount
                 else:
                     mount = await self._attach(tree, asked, target, point)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await service.umounted(mounted)
+            raise
         finally:
             if tree is not None:
                 os.close(tree)
-        mounted = Mounted(self.records.next_id(), request, permanent)
         return Record(mounted, service.name, mount, point)
 
     async def _attach(

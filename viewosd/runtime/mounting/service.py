@@ -11,13 +11,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import trio
 
-from ...abi.capability import CAP_SYS_ADMIN
 from ...abi.mount import (
     MNT_DETACH,
     MNT_EXPIRE,
@@ -28,15 +26,16 @@ from ...service import Service, hook
 from ...space import Mounted
 from ...syscalls.mounts import Umount, mount
 from ...tracee import AT_FDCWD, Tracee
-from ...verdict import CONTINUE, Return, Verdict
+from ...verdict import CONTINUE, Verdict
 from . import flags as ms
 from . import options as opts
+from .base import Body
 from .callers import Asking, Caller, Owner, mount_of
 from .calls import MountCalls
-from .mounter import Mounter, View
+from .contextcalls import ContextCalls
+from .mounter import View
 from .plain import Asked
-from .records import Records
-from .works import Works
+from .treecalls import TreeCalls
 
 log = logging.getLogger("viewosd")
 
@@ -45,23 +44,13 @@ _UMOUNT_FLAGS = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW
 LOOK_S = 1.0
 """How often the kernel's table is looked at for mounts that went behind our back."""
 
-Body = Callable[[], Awaitable[Verdict]]
 
-
-class Mounting(Service):
+class Mounting(ContextCalls, TreeCalls):
     """The mounts of a view."""
 
-    name = "mounts"
-
     def __init__(self, view: View, space: MountCalls) -> None:
-        self.view, self.space = view, space
-        self.records = Records(space, self._find, lambda: self.remember())
-        self.mounter = Mounter(view, space, self.records)
-        self.works = Works()
+        super().__init__(view, space)
         self._looking: trio.CancelScope | None = None
-
-    def _find(self, name: str) -> Service | None:
-        return next((s.service for s in self.view.services if s.service.name == name), None)
 
     # -- for the supervisor
 
@@ -69,6 +58,8 @@ class Mounting(Service):
         """The view has ended: every service is told, mountpoints that were made are taken away."""
         if self._looking is not None:
             self._looking.cancel()
+        self.contexts.close()
+        self.trees.close()
         await self.records.drop(self.records.all)
 
     def describe(self) -> Any:
@@ -76,7 +67,7 @@ class Mounting(Service):
 
     def restore(self, state: Any) -> None:
         self.records.restore(state)
-        self._look()
+        self.look()
 
     def in_use(self, service: Service) -> int:
         """How many mounts of a service there are."""
@@ -115,7 +106,7 @@ class Mounting(Service):
         """Unmount as the view's owner. Raises OSError: as umount2(2)."""
         await self._umount(target, flags, Owner(self.space))
 
-    def _look(self) -> None:
+    def look(self) -> None:
         if self._looking is None and self.records.all:
             self._looking = trio.CancelScope()
             trio.lowlevel.spawn_system_task(self._look_after, self._looking)
@@ -127,16 +118,6 @@ class Mounting(Service):
                 await trio.sleep(LOOK_S)
                 await self.records.reconcile()
         self._looking = None
-
-    # -- who may
-
-    def may(self, tracee: Tracee) -> bool:
-        """May it mount in this view? Whoever may not is left to the kernel, which says so."""
-        if not self.space.inhabits(tracee.tid):
-            return False
-        if self.space.ordinary:
-            return tracee.credentials.fsuid == os.geteuid()
-        return bool(tracee.credentials.cap_eff >> CAP_SYS_ADMIN & 1)
 
     # -- mount(2), umount2(2)
 
@@ -156,21 +137,11 @@ class Mounting(Service):
         asked = Asked(None if type is None else os.fsdecode(type), source, target, flags, data)
         if not self.space.ordinary and self._is_the_kernels(asked, tracee):
             return CONTINUE
-        return partial(self._for_tracee, self._mount, asked, Asking(tracee))
-
-    async def _for_tracee(
-        self, method: Callable[..., Awaitable[None]], *args: Any, returns: int = 0
-    ) -> Verdict:
-        """The last argument is the caller, which is closed afterwards."""
-        try:
-            await method(*args)
-        finally:
-            args[-1].close()
-        return Return(returns)
+        return partial(self.for_tracee, self._mount, asked, Asking(tracee))
 
     async def _mount(self, asked: Asked, caller: Caller) -> None:
         await self.mounter.mount(asked, caller)
-        self._look()
+        self.look()
 
     def _is_the_kernels(self, asked: Asked, tracee: Tracee) -> bool:
         """Root's mount: is there nothing in it that we must do, or know of?"""
@@ -212,7 +183,7 @@ class Mounting(Service):
             nofollow = os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0
             if not self._concerns(tracee, path, nofollow):
                 return CONTINUE
-        return partial(self._for_tracee, self._umount, path, flags, Asking(tracee))
+        return partial(self.for_tracee, self._umount, path, flags, Asking(tracee))
 
     def _concerns(self, tracee: Tracee, path: bytes, nofollow: int) -> bool:
         """Would root's umount take away something that we know of?"""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -21,7 +22,7 @@ from ...errors import Vanished
 from ...keeper.processes import start_of
 from ...syscalls.base import Syscall
 from ...tracee import Tracee
-from ...verdict import Errno, Verdict
+from ...verdict import Errno, InjectFd, Verdict
 
 log = logging.getLogger("viewosd")
 
@@ -35,6 +36,7 @@ class Work:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.verdict: Verdict = Errno(errno.EIO)
+        self._wanted = True
 
     async def run(self, body: Callable[[], Awaitable[Verdict]]) -> None:
         """Raises nothing but trio's own: an exception of the body is the call's errno."""
@@ -44,6 +46,15 @@ class Work:
             self.verdict = Errno(code_of(error))
         finally:
             self.done.set()
+            if not self._wanted:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody will ask for the outcome."""
+        self._wanted = False
+        if self.done.is_set() and isinstance(self.verdict, InjectFd):
+            os.close(self.verdict.fd)
+            self.verdict = Errno(errno.EIO)
 
 
 def code_of(error: BaseException) -> int:
@@ -93,4 +104,4 @@ class Works:
         """What this thread will not ask for again, nor those that have ended."""
         for key in list(self._works):
             if key[0] == tid or (self._works[key].done.is_set() and start_of(key[0]) != key[1]):
-                del self._works[key]
+                self._works.pop(key).give_up()
