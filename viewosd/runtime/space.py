@@ -118,6 +118,7 @@ class ViewSpace:
 
     def close(self) -> None:
         """We ask no more. The agent ends when nobody else can ask either."""
+        self._servers.close()
         self.end.close()
         for fd in self.namespaces:
             if fd is not None and fd >= 0:
