@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 from .errors import ServiceError
-from .space import Mounted, MountRequest
+from .space import Mounted, MountRequest, Space
 from .syscalls.base import Syscall
 from .tracee import Tracee
 from .verdict import Verdict
@@ -188,6 +188,9 @@ class Service:
             ServiceError: it can't be done, in one line.
         """
         raise ServiceError(f"service {self.name} has no command {what}")
+
+    view_space: Callable[[], Space | None] = staticmethod(lambda: None)
+    """The mounts of the view that it is loaded in; None while that has none of its own."""
 
     rearm: Callable[[], Awaitable[None]] = staticmethod(_nothing_to_rearm)
     """Await it after `hooks` began to tell of more: they are trapped and routed from then on.

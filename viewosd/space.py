@@ -115,6 +115,7 @@ class MountRequest:
             runtime on what `Service.mount` returns).
         options: the rest, split at commas: (name, value), a bare one has the value "".
         space: where it is to be.
+        created: nothing was there: the mountpoint was made for this mount, and goes with it.
     """
 
     def __init__(
@@ -127,10 +128,11 @@ class MountRequest:
         options: Sequence[tuple[str, str]],
         space: Space,
         open: Callable[[bytes, int], int],
+        created: bool = False,
     ) -> None:
         self.type, self.source, self.target, self.target_fd = type, source, target, target_fd
         self.flags, self.options, self.space = flags, list(options), space
-        self._open = open
+        self._open, self.created = open, created
 
     def open(self, path: bytes, flags: int) -> int:
         """Open a path as whoever asks for the mount would: its root, its directory.

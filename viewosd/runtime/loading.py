@@ -72,6 +72,7 @@ def connect(supervisor: Supervisor, view: View, service: Service) -> None:
     """Give a service of a view what it may ask of us."""
     service.remember = supervisor.save
     service.rearm = functools.partial(supervisor.rearm, view)
+    service.view_space = functools.partial(supervisor.spaces.of, view)
 
 
 async def _arm(

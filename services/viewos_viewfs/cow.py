@@ -1,0 +1,296 @@
+"""The modes that overlay: cow, mincow, merge.
+
+The target, and every file system mounted below it, gets an overlay of its own, for overlayfs does
+not see what is mounted in the tree below it, and inode numbers of several file systems would
+collide in one. What shows the machine (proc, sysfs …) and what others serve (fuse) is seen as it
+is; so is what can't be overlaid, read-only, and the log says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from viewosd.abi.mount import MOUNT_ATTR_RDONLY
+from viewosd.space import MountRequest, Space
+
+from . import overlay, places, plain
+from .choose import Engine, Facts, choose
+from .layerdir import LayerDir, fresh, kept
+from .options import LAYERED, OVERLAID, Wish
+from .reaching import excepted, mount_of, seen
+from .tree import kernel_checks
+
+log = logging.getLogger(__name__)
+
+_HERE: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NONE: Final = (b"", b"none")
+TREE: Final = "viewos_viewfs.tree:Overlay"
+
+Parts = tuple[int, int] | None
+"""Descriptors of where changes go, and of the work directory; None with merge."""
+
+
+@dataclass
+class Made:
+    """What is to be attached.
+
+    Attributes:
+        tree: at the mountpoint.
+        below: in it; paths counted from the mountpoint.
+        layer: where the changes go; None with merge.
+        lower_layers: kept layers below it.
+    """
+
+    tree: int = -1
+    below: list[tuple[bytes, int]] = field(default_factory=list)
+    layer: LayerDir | None = None
+    lower_layers: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        """The trees have been attached, or will not be."""
+        for fd in (self.tree, *(fd for _, fd in self.below), *self.lower_layers):
+            if fd >= 0:
+                os.close(fd)
+        self.tree, self.below, self.lower_layers = -1, [], []
+
+    async def undo(self) -> None:
+        """It failed."""
+        self.close()
+        if self.layer is not None:
+            await self.layer.release()
+
+
+async def make(request: MountRequest, wish: Wish) -> Made:
+    """Everything that ``cow``, ``mincow`` or ``merge`` shows at the mountpoint.
+
+    Raises:
+        OSError: ENOENT, ENOTDIR: source or target; ELOOP: the layer contains the target; what
+            `LayerDir.take` and `choose` say; in words.
+    """
+    assert wish.mode in OVERLAID
+    like = os.fstat(request.target_fd)
+    if not stat.S_ISDIR(like.st_mode):
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"viewfs: {os.fsdecode(request.target)} is no directory"
+        )
+    made = Made()
+    try:
+        if wish.mode in LAYERED:
+            made.layer, made.lower_layers = _layers(request, wish, like)
+            tops = made.lower_layers
+        else:
+            tops = made.lower_layers = [_directory(request)]
+        maker = _Maker(request, wish, made.layer)
+        made.tree = await maker.overlay(request.target_fd, b"", tops)
+        made.below = await maker.submounts()
+        made.below += await excepted(request.space, request.target_fd, wish.excepts)
+        made.below += await maker.mask()
+    except BaseException:
+        await made.undo()
+        raise
+    return made
+
+
+class _Maker:
+    """Makes the overlays of one request, the target's and those of what is mounted below it."""
+
+    def __init__(self, request: MountRequest, wish: Wish, layer: LayerDir | None) -> None:
+        self._space: Space = request.space
+        self._target, self._target_fd = request.target, request.target_fd
+        self._source = request.source or b"none"
+        self._wish, self._layer = wish, layer
+        self._mounts = places.parse(request.space.mountinfo())
+        self._can = True  # the kernel's overlayfs, as far as is known
+
+    async def overlay(self, target: int, below: bytes, tops: Sequence[int] = ()) -> int:
+        """An overlay of one file system.
+
+        Args:
+            target: a descriptor of what lies lowest; ``below``: where, counted from the mountpoint.
+            tops: directories between it and the changes.
+        """
+        like = os.fstat(target)
+        parts = self._layer.part(below, like) if self._layer is not None else None
+        try:
+            facts = self._facts(like, parts, len(tops) + 1)
+            if choose(facts) is Engine.KERNEL and parts is not None:
+                upper, work = parts
+                try:
+                    return await overlay.make(
+                        self._space,
+                        [*tops, target],
+                        upper,
+                        work,
+                        user=overlay.xattrs(upper) == "user",
+                        source=self._source,
+                    )
+                except OSError as error:
+                    if error.errno not in overlay.CAN_NOT:
+                        raise
+                    log.info("overlayfs can't (%s): served instead", error.strerror)
+                    self._can = bool(below) and self._can
+                    choose(dataclasses.replace(facts, overlay=False))
+            return await self._serve(target, tops, parts)
+        finally:
+            for fd in parts or ():
+                os.close(fd)
+
+    def _facts(self, like: os.stat_result, parts: Parts, lowers: int) -> Facts:
+        kind = "none"
+        if parts is not None:
+            id = mount_of(parts[0])
+            kind = next((m.type for m in self._mounts if m.id == id), "unknown")
+        return Facts(
+            mode=self._wish.mode,
+            vstat=self._wish.vstat,
+            owner_mapped=os.geteuid() in (0, like.st_uid),
+            overlay=self._can,
+            layer_fs=kind,
+            xattrs=parts is None or overlay.xattrs(parts[0]) is not None,
+            lowers=lowers,
+        )
+
+    async def _serve(self, target: int, tops: Sequence[int], parts: Parts) -> int:
+        """The same by our own server. What is mounted below is not part of it: so, a copy."""
+        tree = await self._space.clone(target, recursive=False)
+        try:
+            plain_tree = os.open(b".", _HERE, dir_fd=tree)
+        finally:
+            os.close(tree)
+        try:
+            upper, work = ((), ()) if parts is None else (parts[:1], parts[1:])
+            uppers = [*upper, *tops]
+            uid, gid = os.geteuid(), os.getegid()
+            vstat = self._wish.vstat
+            arguments: dict[str, object] = {
+                "mode": self._wish.mode,
+                "uppers": len(uppers),
+                "lowers": 1,
+                "vstat": vstat,
+            }
+            if uid:
+                arguments |= {"uids": [[uid, 1]], "gids": [[gid, 1]]}
+            return await self._space.serve(
+                TREE,
+                arguments,
+                [*uppers, plain_tree, *work],
+                type="viewfs",
+                source=self._source,
+                root_mode=stat.S_IFDIR | stat.S_IMODE(os.fstat(target).st_mode),
+                apart=True,
+                options=[("default_permissions", None)] if kernel_checks(uid, vstat) else [],
+            )
+        finally:
+            os.close(plain_tree)
+
+    async def submounts(self) -> list[tuple[bytes, int]]:
+        """What lies below the mountpoint, each as it is to be seen."""
+        found: list[tuple[bytes, int]] = []
+        for path, mount in places.below(self._mounts, self._target):
+            fd = seen(self._space, mount)
+            if fd < 0:
+                continue
+            try:
+                found.append((path, await self._submount(fd, path, mount)))
+            finally:
+                os.close(fd)
+        return found
+
+    async def _submount(self, fd: int, path: bytes, mount: places.Mount) -> int:
+        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        if mount.pseudo:
+            return await self._space.clone(fd, recursive=False)
+        if is_directory and self._wish.mode != "merge":
+            try:
+                return await self.overlay(fd, path)
+            except OSError as error:
+                shown = os.fsdecode(mount.point)
+                log.warning("%s is read-only in the view: %s", shown, error.strerror)
+        tree = await self._space.clone(fd, recursive=False)
+        if self._wish.mode != "merge":
+            await self._space.change(tree, set=MOUNT_ATTR_RDONLY, recursive=False)
+        return tree
+
+    async def mask(self) -> list[tuple[bytes, int]]:
+        """An empty directory where the layer itself would be seen, for it would eat itself."""
+        if self._layer is None:
+            return []
+        path = places.relative(self._layer.path, self._target)
+        if not path:
+            return []
+        like = os.fstat(self._layer.fd)
+        return [(path, await plain.empty(self._space, like, MOUNT_ATTR_RDONLY))]
+
+
+def _layers(request: MountRequest, wish: Wish, like: os.stat_result) -> tuple[LayerDir, list[int]]:
+    """The layer that takes the changes, and directories of changes of those below it."""
+    unnamed = False
+    if wish.layers:
+        first = _named(request, wish.layers[0])
+    elif request.source in _NONE:
+        first, unnamed = fresh(request.space), True
+    else:
+        first = _directory(request)
+    _refuse_loop(first, request)
+    layer = LayerDir.take(first, request.target, like, unnamed=unnamed)
+    below: list[int] = []
+    try:
+        for text in wish.layers[1:]:
+            fd = _named(request, text, must=True)
+            try:
+                below.append(os.open(b"upper", _READ | os.O_NOFOLLOW, dir_fd=fd))
+            except OSError:
+                raise OSError(errno.EINVAL, f"viewfs: {text} is no layer") from None
+            finally:
+                os.close(fd)
+    except BaseException:
+        for fd in below:
+            os.close(fd)
+        layer.forget()
+        raise
+    return layer, below
+
+
+def _named(request: MountRequest, text: str, *, must: bool = False) -> int:
+    if not text.startswith("/"):
+        return kept(request.space, text)
+    path = os.fsencode(text)
+    try:
+        return request.open(path, _READ)
+    except FileNotFoundError:
+        if must:
+            raise
+    head, name = os.path.split(path.rstrip(b"/"))
+    parent = request.open(head, _HERE)
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+        return os.open(name, _READ | os.O_NOFOLLOW, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _directory(request: MountRequest) -> int:
+    """The source, which must be a directory."""
+    shown = os.fsdecode(request.source)
+    try:
+        return request.open(request.source, _READ)
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, f"viewfs: there is no {shown}") from None
+    except NotADirectoryError:
+        raise NotADirectoryError(errno.ENOTDIR, f"viewfs: {shown} is no directory") from None
+
+
+def _refuse_loop(layer: int, request: MountRequest) -> None:
+    """Raises OSError: ELOOP, the target lies in the layer."""
+    path = os.readlink(b"/proc/self/fd/%d" % layer)
+    if places.relative(request.target, path) is not None:
+        os.close(layer)
+        raise OSError(errno.ELOOP, f"viewfs: the layer {os.fsdecode(path)} contains the target")

@@ -1,0 +1,209 @@
+"""The service: which mode makes what was asked for, and what is remembered of it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from viewosd import Return, Service, Tracee, Verdict, hook
+from viewosd.service import HookSpec
+from viewosd.space import Mounted, MountRequest, Space
+from viewosd.syscalls.files import Getdents
+
+from . import cow, hidden, hide, plain, unsafe
+from .creating import Creating
+from .hidden import Hidden, Names
+from .layerdir import LayerDir
+from .listing import list_without
+from .making import Making
+from .options import OVERLAID, Wish, invalid, parse
+from .reaching import excepted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Layered:
+    """One mount, as far as something must be known of it later.
+
+    Attributes:
+        target, mode: as asked for.
+        tree: what was made, to be mounted once more (``renew``); -1 if that is lost.
+        layer: where its changes go.
+        hidden: what it hides.
+    """
+
+    target: bytes
+    mode: str
+    tree: int = -1
+    layer: LayerDir | None = None
+    hidden: Hidden | None = None
+
+
+class ViewFs(Creating, Service):
+    """Hides, moves, protects and overlays parts of the file tree."""
+
+    name = "viewfs"
+    mounts = ("viewfs",)
+
+    def __init__(self) -> None:
+        self.names, self.making = Names(), Making()
+        self.mounted: list[Layered] = []
+        self._covers = hide.Covers()
+        self._traps = False
+
+    async def stop(self) -> None:
+        """Let go of everything. Mounts that are left go with the view."""
+        self._covers.close()
+        self.making.close()
+        while self.mounted:
+            await self._forget(self.mounted.pop())
+
+    # Mounts
+
+    async def mount(self, request: MountRequest) -> int | None:
+        """See docs/viewfs.md for the modes and their errors."""
+        wish = parse(request.options)
+        if wish.renew and not wish.mode:
+            return await self._renew(request)
+        if wish.mode == "hide":
+            return await self._hide(request)
+        made = await self._make(request, wish)
+        record = Layered(request.target, wish.mode, layer=made.layer)
+        try:
+            record.tree = await request.space.clone(made.tree)
+            if made.below:
+                await request.space.attach(made.tree, request.target_fd, made.below)
+            tree = None if made.below else os.dup(made.tree)
+        except BaseException:
+            if record.tree >= 0:
+                os.close(record.tree)
+            await made.undo()
+            raise
+        made.close()
+        self.mounted.append(record)
+        self.remember()
+        return tree
+
+    async def _make(self, request: MountRequest, wish: Wish) -> cow.Made:
+        if wish.mode in OVERLAID:
+            return await cow.make(request, wish)
+        kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
+        made = cow.Made(await kinds.get(wish.mode, plain.move)(request))
+        try:
+            made.below = await excepted(request.space, request.target_fd, wish.excepts)
+            if wish.mode == "tmpfs":
+                plain.make_points(made.tree, made.below)
+        except BaseException:
+            await made.undo()
+            raise
+        return made
+
+    async def _renew(self, request: MountRequest) -> int:
+        for record in reversed(self.mounted):
+            if record.target == request.target and record.tree >= 0:
+                return await request.space.clone(record.tree)
+        raise invalid(f"nothing of viewfs is mounted on {os.fsdecode(request.target)}")
+
+    async def _hide(self, request: MountRequest) -> int:
+        if request.created:
+            shown = os.fsdecode(request.target)
+            raise FileNotFoundError(errno.ENOENT, f"viewfs: there is no {shown} to hide")
+        found = hide.look(request)
+        if not self._traps:
+            # Before anything is mounted, for a name that is hidden must not be listed.
+            self._traps = True
+            await self.rearm()
+        await hide.cover_others(request.space, self._covers, found)
+        try:
+            tree = await self._covers.copy(request.space, found.is_directory)
+        except BaseException:
+            await hide.uncover(request.space, [p.path for p in found.places[1:]])
+            raise
+        self.names.add(found)
+        self.mounted.append(Layered(request.target, "hide", hidden=found))
+        self.remember()
+        return tree
+
+    async def umounted(self, mounted: Mounted) -> None:
+        """Forget it; a hidden file is seen everywhere again."""
+        for record in reversed(self.mounted):
+            if record.target == mounted.target:
+                self.mounted.remove(record)
+                await self._forget(record)
+                self.remember()
+                return
+
+    async def _forget(self, record: Layered) -> None:
+        if record.tree >= 0:
+            os.close(record.tree)
+        if record.hidden is not None:
+            self.names.remove(record.hidden)
+            with suppress(OSError):  # the view ends, and all of its mounts with it
+                paths = [place.path for place in record.hidden.places[1:]]
+                await hide.uncover(self.the_space(), paths)
+        if record.layer is not None:
+            await record.layer.release()
+
+    def the_space(self) -> Space:
+        space = self.view_space()
+        if space is None:
+            raise OSError(errno.EIO, "the view has no mounts")
+        return space
+
+    # Hidden names
+
+    @hook(Getdents)
+    def list_directory(self, call: Getdents, tracee: Tracee) -> Verdict | None:
+        """Nearly always a directory without hidden names: one system call tells."""
+        if unsafe.inode(b"/proc/%d/fd/%d" % (tracee.tid, call.fd)) in self.names.inodes:
+            names = self.names.listed.get((unsafe.device(), unsafe.last_inode()))
+            if names is not None:
+                with tracee.fd(call.fd) as fd:
+                    return Return(list_without(call, tracee, fd, names))
+        return None
+
+    def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:
+        """None at all before something is hidden."""
+        return super().hooks() if self._traps else []
+
+    # Successors and branches
+
+    def describe(self) -> Any:
+        """What is mounted, in order."""
+        told = [
+            [
+                record.target,
+                record.mode,
+                record.layer and [record.layer.path, record.layer.unnamed],
+                record.hidden and record.hidden.describe(),
+            ]
+            for record in self.mounted
+        ]
+        return {"mounted": told, "traps": self._traps}
+
+    def restore(self, state: Any) -> None:
+        """The mounts are there; take the layers again, and know the names."""
+        self._traps = state["traps"]
+        for target, mode, layer, names in state["mounted"]:
+            record = Layered(target, mode)
+            if layer is not None:
+                record.layer = _again(*layer)
+            if names is not None:
+                record.hidden = hidden.restored(names)
+                self.names.add(record.hidden)
+            self.mounted.append(record)
+
+
+def _again(path: bytes, unnamed: bool) -> LayerDir | None:
+    flags: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return LayerDir.again(os.open(path, flags), unnamed=unnamed)
+    except OSError as error:
+        log.warning("the layer %s is lost to us: %s", os.fsdecode(path), error.strerror)
+        return None
