@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
+import time
 from pathlib import Path
 
 from viewos_viewfs.layers import Change, Layer, Walk
+from viewos_viewfs.layers.store import FORMAT
+
+_COARSE = 5
+"""CLOCK_REALTIME_COARSE, which file times are taken from: include/uapi/linux/time.h."""
 
 
 def write(path: Path, text: str = "", mode: int = 0o644) -> None:
@@ -13,6 +20,20 @@ def write(path: Path, text: str = "", mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(mode)
+
+
+def listing(directory: Path) -> dict[str, str]:
+    """Every path with its content, or its kind."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        st = path.lstat()
+        if stat.S_ISLNK(st.st_mode):
+            found[str(path.relative_to(directory))] = f"-> {path.readlink()}"
+        elif stat.S_ISREG(st.st_mode):
+            found[str(path.relative_to(directory))] = path.read_text()
+        else:
+            found[str(path.relative_to(directory))] = stat.filemode(st.st_mode)
+    return found
 
 
 class Tree:
@@ -25,8 +46,23 @@ class Tree:
     def __init__(self, directory: Path) -> None:
         self.target, self.layer = directory / "target", directory / "layer"
         self.target.mkdir()
-        Layer(str(self.layer)).make(str(self.target))
         self.upper = self.layer / "upper"
+        self.part(self.layer, self.target)
+        meta = {"target": str(self.target), "owner": os.geteuid(), "created": time.time()}
+        (self.layer / "meta.json").write_text(json.dumps(meta | {"format": FORMAT}))
+
+    def part(self, directory: Path, target: Path) -> Path:
+        """The directories of a layer, or of its part for a mount below; its ``upper``."""
+        for name in ("upper", "work"):
+            (directory / name).mkdir(parents=True)
+        (directory / "upper").chmod(target.stat().st_mode & 0o7777)
+        return directory / "upper"
+
+    def later(self) -> None:
+        """Wait until what is made now is younger than what was made before."""
+        before = time.clock_gettime_ns(_COARSE)
+        while time.clock_gettime_ns(_COARSE) == before:
+            time.sleep(0.001)
 
     def whiteout(self, path: str) -> None:
         """The view has deleted this."""

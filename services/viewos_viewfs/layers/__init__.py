@@ -12,7 +12,7 @@ from .changes import Kind as Kind
 from .commit import Committed as Committed
 from .commit import Refused as Refused
 from .commit import commit as commit
-from .commit import discard as discard
+from .discard import discard as discard
 from .store import Layer as Layer
 from .store import LayerError as LayerError
 from .walk import Walk as Walk

@@ -15,14 +15,15 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Final, NamedTuple
 
-from .changes import as_line, as_row, printable, shown
-from .commit import Refused, commit, discard, select
+from .changes import Change, as_line, as_row, printable, shown
+from .commit import Refused, commit, select
+from .discard import discard
 from .patch import patch
-from .store import Layer, LayerError, named, stack_of
+from .store import Layer, LayerError, Part, by_part, named, stack_of
 from .walk import Walk
 
 SHOWN: Final = 20
@@ -102,38 +103,38 @@ def _diff(asked: Namespace, every: Sequence[On]) -> int:
     if asked.json:
         print("[", end="")
     for on, paths in _with_paths(asked, every):
-        upper, *below = _opened(on)
-        try:
-            found: Any = Walk(upper, below[-1], below[:-1]).changes()
-            for change in found if paths is None else select(list(found), paths):
-                if asked.json:
-                    row = json.dumps(as_row(change, on.target))
-                    print(f"{',' if count else ''}\n  {row}", end="")
-                elif asked.patch:
-                    for piece in patch(change, upper, below):
-                        sys.stdout.buffer.write(piece)
-                else:
-                    print(as_line(change, on.target))
+        for part, inner in by_part(on.layer.parts(), paths):
+            for change, upper, below in _found(on, part, inner):
+                where = shown(on.target, part.below)
                 count += 1
-        finally:
-            for fd in (upper, *below):
-                os.close(fd)
+                if asked.json:
+                    row = json.dumps(as_row(change, where))
+                    print(f"{',' if count > 1 else ''}\n  {row}", end="")
+                elif asked.patch:
+                    name = shown(part.below, change.path) if part.below else change.path
+                    sys.stdout.buffer.writelines(patch(change, name, upper, below))
+                else:
+                    print(as_line(change, where))
     if asked.json:
         print("\n]" if count else "]")
     return 1 if count else 0
 
 
-def _opened(on: On) -> list[int]:
-    """Descriptors: the layer's changes, those of the layers between, the target."""
-    fds: list[int] = []
-    try:
-        fds += [layer.open_upper() for layer in (on.layer, *on.between)]
-        fds.append(os.open(on.target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-    except BaseException:
-        for fd in fds:
-            os.close(fd)
-        raise
-    return fds
+def _found(
+    on: On, part: Part, paths: list[str] | None
+) -> Iterator[tuple[Change, int, Sequence[int]]]:
+    """The changes of a part, with descriptors of it, and of what lies below it."""
+    with ExitStack() as stack:
+        fds: list[int] = []
+        for each in (part, *(layer.parts()[0] for layer in on.between if not part.below)):
+            fds.append(each.open_upper())
+            stack.callback(os.close, fds[-1])
+        fds.append(part.open_target(on.target))
+        stack.callback(os.close, fds[-1])
+        upper, *below = fds
+        found: Iterable[Change] = Walk(upper, below[-1], below[:-1]).changes()
+        for change in found if paths is None else select(list(found), paths):
+            yield change, upper, below
 
 
 def _commit(asked: Namespace, every: Sequence[On]) -> int:
@@ -149,7 +150,7 @@ def _commit(asked: Namespace, every: Sequence[On]) -> int:
         except Refused as refused:
             _say_refused(refused, on.target)
             return 1
-        done += len(committed.done)
+        done += committed.done
         for path in committed.skipped:
             where = printable(shown(on.target, path))
             print(f"viewos commit: {where}: a socket can't be committed", file=sys.stderr)

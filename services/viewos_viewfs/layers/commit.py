@@ -1,4 +1,4 @@
-"""Carry a layer's changes out for real, or forget them.
+"""Carry a layer's changes out for real.
 
 A commit is planned as a whole and refused as a whole: conflicts, rights and room are looked at
 before anything is changed. From then on every step leaves the target, the layer and what the view
@@ -15,9 +15,8 @@ are marked opaque first, which says for ever what overlayfs holds true now.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from .origins import Origins, conflict, record
 from .perform import Performer
 from .problems import problems
 from .prune import prune
-from .store import Layer, LayerError
+from .store import Layer, LayerError, Part, by_part
 from .unsafe import open_beneath
 from .walk import Walk
 
@@ -45,11 +44,11 @@ class Committed:
     """What a commit did.
 
     Attributes:
-        done: in the order of the walk.
+        done: how many changes.
         skipped: paths of sockets, which nobody can make for the program that listens on them.
     """
 
-    done: list[Change] = field(default_factory=list)
+    done: int = 0
     skipped: list[str] = field(default_factory=list)
 
 
@@ -66,7 +65,7 @@ def commit(
 
     Args:
         target: the directory that the layer lies over, as it is outside of the view.
-        paths: relative to it; these and what is below them. None: everything.
+        paths: counted from it; these and what is below them. None: everything.
         force: what was changed outside meanwhile is overwritten.
         mounted: a view has the layer mounted; it is found out where whoever mounts holds it.
         step: called before everything that changes something.
@@ -77,49 +76,77 @@ def commit(
         OSError: it failed; run it again once the reason is gone.
     """
     mounted = mounted or layer.mounted()
-    with layer.held(alone=not mounted):
-        upper = layer.open_upper()
-        there = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return _Commit(layer, upper, there, mounted, step).run(paths, force)
-        finally:
-            os.close(upper)
-            os.close(there)
+    done = Committed()
+    with layer.held(alone=not mounted), ExitStack() as stack:
+        commits = []
+        for part, inner in by_part(layer.parts(), paths):
+            upper, there = part.open_upper(), -1
+            stack.callback(os.close, upper)
+            there = part.open_target(target)
+            stack.callback(os.close, there)
+            one = _Commit(layer, part, upper, there, mounted, step)
+            one.plan(inner, force)
+            commits.append(one)
+        for one in commits:
+            one.run(done)
+    return done
 
 
 class _Commit:
-    def __init__(
-        self, layer: Layer, upper: int, target: int, mounted: bool, step: Callable[[str], None]
-    ) -> None:
-        self.layer, self.upper, self.target, self.step = layer, upper, target, step
-        self.mounted = mounted
-        self.origins = Origins(layer)
+    """The commit of one part."""
 
-    def run(self, paths: Sequence[str] | None, force: bool) -> Committed:
+    def __init__(
+        self,
+        layer: Layer,
+        part: Part,
+        upper: int,
+        target: int,
+        mounted: bool,
+        step: Callable[[str], None],
+    ) -> None:
+        self.layer, self.part, self.upper, self.target = layer, part, upper, target
+        self.mounted, self.step = mounted, step
+        self.origins = Origins(part)
+        self.changes: list[Change] = []
+
+    def plan(self, paths: Sequence[str] | None, force: bool) -> None:
+        """Find what is to be done, and whether it can be.
+
+        Raises:
+            Refused, LayerError.
+        """
+        self.origins.restore(self.upper)
         if self.origins.token:
             parents = {path.rpartition("/")[0] for path in self.origins.entries}
             Performer(self.upper, self.target, self.origins.token, step=self.step).clean(parents)
-        changes = select(list(Walk(self.upper, self.target).changes()), paths)
-        self._refuse(changes, force)
-        done = Committed()
-        if changes:
+        self.changes = select(list(Walk(self.upper, self.target).changes()), paths)
+        self._refuse(self.changes, force)
+
+    def run(self, committed: Committed) -> None:
+        """Do it."""
+        performer = Performer(self.upper, self.target, self.origins.token, step=self.step)
+        if self.changes:
             self.step("begin")
-            self.origins.begin(changes)
+            self.origins.begin(self.changes)
             if self.mounted:
-                self._mark_opaque(changes)
+                self._mark_opaque(self.changes)
             performer = Performer(self.upper, self.target, self.origins.token, step=self.step)
-            performer.run(changes)
-            done.skipped = performer.skipped
-            done.done = [change for change in changes if change.path not in performer.skipped]
+            performer.run(self.changes)
+        done = [change for change in self.changes if change.path not in performer.skipped]
         self._end(done)
-        return done
+        committed.done += len(done)
+        committed.skipped += [self._shown(path) for path in performer.skipped]
+
+    def _shown(self, path: str) -> str:
+        """Counted from the target of the layer."""
+        return "/".join(filter(None, (self.part.below, path)))
 
     def _refuse(self, changes: Sequence[Change], force: bool) -> None:
         if reasons := list(problems(changes, self.upper, self.target)):
-            raise Refused(reasons, conflicts=False)
+            raise Refused([(self._shown(path), why) for path, why in reasons], conflicts=False)
         created = self.layer.created_ns()
         told = [(c.path, conflict(c, self.upper, created, self.origins)) for c in changes]
-        if not force and (reasons := [(path, reason) for path, reason in told if reason]):
+        if not force and (reasons := [(self._shown(path), why) for path, why in told if why]):
             raise Refused(reasons, conflicts=True)
 
     def _mark_opaque(self, changes: Sequence[Change]) -> None:
@@ -129,8 +156,9 @@ class _Commit:
             if path.rpartition("/")[0] not in made:
                 fd = open_beneath(self.upper, path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
-                    self.step("opaque")
-                    os.setxattr(proc_path(fd, ""), name, b"y")
+                    with self.origins.writable(fd, path, self.step):
+                        self.step("opaque")
+                        os.setxattr(proc_path(fd, ""), name, b"y")
                 finally:
                     os.close(fd)
 
@@ -138,17 +166,17 @@ class _Commit:
         owner = self.layer.meta().get("owner", os.fstat(self.upper).st_uid)
         return bool(owner == 0)
 
-    def _end(self, done: Committed) -> None:
+    def _end(self, done: Sequence[Change]) -> None:
         kept: dict[str, Any] = {}
         if self.mounted:
-            gone = [change.path for change in done.done if change.new is None]
-            kept = {c.path: self._now(c.path) for c in done.done if c.new is not None}
+            gone = [change.path for change in done if change.new is None]
+            kept = {c.path: self._now(c.path) for c in done if c.new is not None}
         else:
             left = list(Walk(self.upper, self.target).changes())
-            prune(self.upper, left, self.step)
+            prune(self.upper, left, self.origins, self.step)
             waiting = {change.path for change in left}
             gone = [path for path in self.origins.entries if path not in waiting]
-        if done.done or self.origins.token:
+        if done or self.origins.token:
             self.step("end")
             self.origins.end(kept, gone)
 
@@ -174,8 +202,8 @@ def select(changes: list[Change], paths: Sequence[str] | None) -> list[Change]:
     wanted = set()
     for path in paths:
         below = {c.path for c in changes if not path or f"{c.path}/".startswith(f"{path}/")}
-        if not below:
-            raise LayerError(f"nothing has changed at {path or 'the top'}")
+        if path and not below:
+            raise LayerError(f"nothing has changed at {path}")
         wanted |= below
     makers = {change.path for change in changes if change.makes_directory}
     for path in list(wanted):
@@ -195,58 +223,3 @@ def select(changes: list[Change], paths: Sequence[str] | None) -> list[Change]:
             change = replace(change, link=None if there == change.path else there)
         chosen.append(change)
     return chosen
-
-
-def discard(layer: Layer) -> None:
-    """Forget a layer's changes, and with them the layer: what we have made of it is removed.
-
-    Raises:
-        LayerError: no layer, or in use.
-        OSError: something can't be removed; run it again.
-    """
-    layer.meta()
-    with layer.held(alone=True):
-        fd = os.open(layer.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # Half of a layer must not be taken for a whole one: it is none without its changes.
-            with suppress(FileNotFoundError):
-                os.rename("upper", "gone", src_dir_fd=fd, dst_dir_fd=fd)
-            for name in ("gone", "work"):
-                _remove_tree(fd, name)
-            for name in ("origins.json", "meta.json"):
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=fd)
-        finally:
-            os.close(fd)
-        with suppress(OSError):  # the user has put something else into it
-            os.rmdir(layer.path)
-
-
-def _remove_tree(directory: int, name: str) -> None:
-    """Remove a directory whose permissions may say no to its own owner (overlayfs's work/work)."""
-    entry = look(directory, name)
-    if entry is None:
-        return
-    stack = [name]
-    while stack:
-        path = stack[-1]
-        if (
-            stat.S_IMODE(os.stat(path, dir_fd=directory, follow_symlinks=False).st_mode) & 0o700
-            != 0o700
-        ):
-            os.chmod(path, 0o700, dir_fd=directory)
-        fd = open_beneath(directory, path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            inner = []
-            for each in os.listdir(fd):
-                found = look(fd, each)
-                if found is not None and found.is_dir:
-                    inner.append(f"{path}/{each}")
-                else:
-                    os.unlink(each, dir_fd=fd)
-        finally:
-            os.close(fd)
-        if inner:
-            stack += inner
-        else:
-            os.rmdir(stack.pop(), dir_fd=directory)

@@ -15,14 +15,17 @@ a commit that was killed can be run again, and a mounted layer committed twice.
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .changes import Change, Kind
 from .entry import Entry
-from .store import Layer, read_json, write_json
-from .unsafe import birth
+from .store import Part, read_json, write_json
+from .unsafe import birth, open_beneath
 
 OURS = ["directory"]
 """The record of a directory that a commit makes or changes: killed, it leaves any permissions."""
@@ -34,13 +37,15 @@ class Origins:
     Attributes:
         token: in the names of a commit's temporary files; "" while none is under way.
         entries: path to what the target had or has there; None: nothing.
+        opened: directories of the layer that we write to against their permissions: these.
     """
 
-    def __init__(self, layer: Layer) -> None:
-        self._path = f"{layer.path}/origins.json"
+    def __init__(self, part: Part) -> None:
+        self._path = f"{part.path}/origins.json"
         told = read_json(self._path)
         self.token: str = told.get("token", "")
         self.entries: dict[str, Any] = told.get("entries", {})
+        self.opened: dict[str, int] = told.get("opened", {})
 
     def begin(self, changes: Iterable[Change]) -> None:
         """A commit of these changes begins. The token of one that was killed is kept."""
@@ -61,7 +66,37 @@ class Origins:
         self._save()
 
     def _save(self) -> None:
-        write_json(self._path, {"token": self.token, "entries": self.entries})
+        told = {"token": self.token, "entries": self.entries, "opened": self.opened}
+        write_json(self._path, told)
+
+    @contextmanager
+    def writable(self, fd: int, path: str, step: Callable[[str], None]) -> Iterator[None]:
+        """While it lasts a directory of the layer can be written to by its owner."""
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if not os.geteuid() or mode & 0o700 == 0o700:
+            yield
+            return
+        self.opened[path] = mode
+        self._save()
+        step("writable")
+        os.fchmod(fd, mode | 0o700)
+        try:
+            yield
+        finally:
+            os.fchmod(fd, mode)
+            del self.opened[path]
+            self._save()
+
+    def restore(self, upper: int) -> None:
+        """Give back the permissions that a killed commit has taken."""
+        for path, mode in self.opened.items():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                fd = open_beneath(upper, path, os.O_RDONLY | os.O_DIRECTORY)
+                os.fchmod(fd, mode)
+                os.close(fd)
+        if self.opened:
+            self.opened = {}
+            self._save()
 
     def knows(self, change: Change) -> bool:
         """Is the target's file as a commit has seen or left it?"""

@@ -27,29 +27,30 @@ _Span = tuple[int, int, int, int]
 """Lines of the old version that become lines of the new one."""
 
 
-def patch(change: Change, upper: int, below: Sequence[int]) -> Iterator[bytes]:
+def patch(change: Change, shown: str, upper: int, below: Sequence[int]) -> Iterator[bytes]:
     """The pieces of one change's patch, whole lines.
 
     Args:
+        shown: its path in the patch.
         upper: the layer's directory of changes.
         below: the directories that it lies over: other layers' ``upper``, the target.
     """
     new, old = change.new, change.old
     if change.entry.is_dir and (old is None or new is None or old.is_dir):
         return  # a patch knows no directories
-    name = os.fsencode(change.path)
+    name = os.fsencode(shown)
     target = _whose(change, below) if old is not None else upper
     yield b"diff --git %s %s\n" % (_quoted(b"a/" + name), _quoted(b"b/" + name))
     if old is not None and new is not None and old.type != new.type:
         if not old.is_dir:
-            yield from _half(name, old, None, target)
+            yield from _half(name, old, None, target, change.path)
         if not new.is_dir:
             if not old.is_dir:
                 yield b"diff --git %s %s\n" % (_quoted(b"a/" + name), _quoted(b"b/" + name))
-            yield from _half(name, None, new, upper)
+            yield from _half(name, None, new, upper, change.path)
         return
     if old is None or new is None:
-        yield from _half(name, old, new, target if new is None else upper)
+        yield from _half(name, old, new, target if new is None else upper, change.path)
         return
     if stat.S_IMODE(old.mode) != stat.S_IMODE(new.mode):
         yield b"old mode %06o\nnew mode %06o\n" % (old.mode, new.mode)
@@ -69,16 +70,18 @@ def _whose(change: Change, below: Sequence[int]) -> int:
     return below[-1]
 
 
-def _half(name: bytes, old: Entry | None, new: Entry | None, root: int) -> Iterator[bytes]:
+def _half(
+    name: bytes, old: Entry | None, new: Entry | None, root: int, path: str
+) -> Iterator[bytes]:
     """A file that is new, or deleted."""
     null = b"/dev/null"
     if new is not None:
         yield b"new file mode %06o\n" % new.mode
-        after = _content(root, os.fsdecode(name), new)
+        after = _content(root, path, new)
         yield from _body(null, _quoted(b"b/" + name), b"", after)
     elif old is not None:
         yield b"deleted file mode %06o\n" % old.mode
-        before = _content(root, os.fsdecode(name), old)
+        before = _content(root, path, old)
         yield from _body(_quoted(b"a/" + name), null, before, b"")
 
 

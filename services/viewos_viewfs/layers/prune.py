@@ -13,12 +13,15 @@ from typing import Final
 
 from .changes import Change
 from .entry import PREFIXES, look_in_layer, proc_path
+from .origins import Origins
 from .unsafe import open_beneath
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 
 
-def prune(upper: int, left: Collection[Change], step: Callable[[str], None]) -> None:
+def prune(
+    upper: int, left: Collection[Change], origins: Origins, step: Callable[[str], None]
+) -> None:
     """Remove everything but what is left to do.
 
     Args:
@@ -28,12 +31,12 @@ def prune(upper: int, left: Collection[Change], step: Callable[[str], None]) -> 
     stay = {change.path for change in left}
     # A file of several names is kept whole while one of them waits: it would no more be a link.
     stay |= {change.link for change in left if change.link is not None}
-    _Pruner(stay, step).directory(upper, "")
+    _Pruner(stay, origins, step).directory(upper, "")
 
 
 class _Pruner:
-    def __init__(self, stay: set[str], step: Callable[[str], None]) -> None:
-        self.stay, self.step = stay, step
+    def __init__(self, stay: set[str], origins: Origins, step: Callable[[str], None]) -> None:
+        self.stay, self.origins, self.step = stay, origins, step
         self.busy = {parent for path in stay for parent in _parents(path)}
 
     def directory(self, fd: int, path: str) -> None:
@@ -60,7 +63,8 @@ class _Pruner:
     def _inner(self, fd: int, name: str, path: str) -> None:
         down = open_beneath(fd, name, _DIRECTORY)
         try:
-            self.directory(down, path)
+            with self.origins.writable(down, path, self.step):
+                self.directory(down, path)
         finally:
             os.close(down)
         if path not in self.stay:

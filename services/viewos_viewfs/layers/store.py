@@ -1,9 +1,10 @@
 """A layer on disk, and where layers that have a name are kept.
 
-    LAYER/upper/        the changes, in the format of `entry`
-    LAYER/work/         overlayfs's own
-    LAYER/meta.json     {"target", "owner", "created", "format"}: what it lies over, since when
-    LAYER/origins.json  what commits know of the target: see `origins`
+    LAYER/upper/         the changes, in the format of `entry`
+    LAYER/work/          overlayfs's own
+    LAYER/mounts/NAME/   the same for a file system that is mounted below the target: `Part`
+    LAYER/meta.json      {"target", "owner", "created", "format"}: what it lies over, since when
+    LAYER/origins.json   what commits know of the target: see `origins`; each part has its own
 
 A layer is named by its directory, or as ``@NAME``: a directory of that name in
 ``$XDG_DATA_HOME/viewos/layers`` (``~/.local/share``). ``A:B`` is A over B: A is written to, B is
@@ -17,10 +18,12 @@ import json
 import os
 import pwd
 import stat
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import unquote
+
+from .unsafe import birth
 
 FORMAT: Final = 1
 
@@ -79,37 +82,19 @@ class Layer:
         created = self.meta().get("created", 0)
         return int(created * 10**9) if isinstance(created, int | float) else 0
 
-    def open_upper(self) -> int:
-        """A descriptor of the changes.
+    def parts(self) -> list[Part]:
+        """Its parts, that of the target itself first.
 
         Raises:
-            LayerError, OSError: it is no layer, or not ours to read.
+            LayerError: it is no layer.
         """
         self.meta()
-        return os.open(self.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-    def make(self, target: str) -> None:
-        """Make it if it is not there: empty, for ``target``, as whoever calls this.
-
-        Its root has the target's permissions and owner, for these are what a view sees there.
-
-        Raises:
-            OSError: it can't be made there.
-        """
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
-        for part in ("upper", "work"):
-            try:
-                os.mkdir(f"{self.path}/{part}", 0o700)
-            except FileExistsError:
-                continue
-            if part == "upper":
-                like = os.stat(target)
-                if os.geteuid() == 0:
-                    os.chown(self.upper, like.st_uid, like.st_gid)
-                os.chmod(self.upper, stat.S_IMODE(like.st_mode))
-        if not os.path.exists(f"{self.path}/meta.json"):
-            meta = {"target": target, "owner": os.geteuid(), "created": time.time()}
-            write_json(f"{self.path}/meta.json", meta | {"format": FORMAT})
+        mounts = f"{self.path}/mounts"
+        names = sorted(os.listdir(mounts)) if os.path.isdir(mounts) else []
+        below = [
+            Part(f"{mounts}/{name}", unquote(name, errors="surrogateescape")) for name in names
+        ]
+        return [Part(self.path, ""), *(part for part in below if os.path.isdir(part.upper))]
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
@@ -146,6 +131,64 @@ class Layer:
         finally:
             os.close(fd)
         return False
+
+
+class Part:
+    """The changes of one file system: of the target's, or of one that is mounted below it.
+
+    Attributes:
+        path: the directory with ``upper`` in it.
+        below: where, counted from the target; "" for the target's own.
+    """
+
+    def __init__(self, path: str, below: str) -> None:
+        self.path, self.below = path, below
+
+    @property
+    def upper(self) -> str:
+        return f"{self.path}/upper"
+
+    def open_upper(self) -> int:
+        """A descriptor of the changes. Raises OSError."""
+        return os.open(self.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def open_target(self, target: str) -> int:
+        """A descriptor of what they lie over, if the layer lies over ``target``.
+
+        Raises:
+            LayerError: what was mounted there is not.
+            OSError: it is not there.
+        """
+        path = f"{target.rstrip('/')}/{self.below}" if self.below else target
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if self.below and not birth(fd, "").mount_point:
+            os.close(fd)
+            raise LayerError(f"{path} was a mount point when the layer was made, and is none now")
+        return fd
+
+    def relative(self, path: str) -> str | None:
+        """A path counted from the target as one counted from here; None: it is not here."""
+        if not self.below or path == self.below:
+            return "" if self.below else path
+        return path[len(self.below) + 1 :] if path.startswith(f"{self.below}/") else None
+
+
+def by_part(parts: list[Part], paths: Iterable[str] | None) -> list[tuple[Part, list[str] | None]]:
+    """The parts that some paths (counted from the target) are in, with the paths in each.
+
+    None are all paths of all parts. A path above a mount is all of the mount too.
+    """
+    if paths is None:
+        return [(part, None) for part in parts]
+    found: dict[int, list[str]] = {}
+    for path in paths:
+        inside = [i for i, part in enumerate(parts) if part.relative(path) is not None]
+        deepest = max(inside, key=lambda i: len(parts[i].below))
+        found.setdefault(deepest, []).append(parts[deepest].relative(path) or "")
+        for i, part in enumerate(parts):
+            if i != deepest and (not path or part.below.startswith(f"{path}/")) and part.below:
+                found.setdefault(i, []).append("")
+    return [(parts[i], found[i]) for i in sorted(found)]
 
 
 def hold(path: str) -> int:

@@ -28,6 +28,7 @@ RENAME_EXCHANGE: Final = 2
 _STATX_BTIME: Final = 0x0800
 _STATX_ATTR_IMMUTABLE: Final = 0x10
 _STATX_ATTR_APPEND: Final = 0x20
+_STATX_ATTR_MOUNT_ROOT: Final = 0x2000
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 
 
@@ -67,6 +68,8 @@ class Birth(NamedTuple):
     """When the inode was made, in nanoseconds since the epoch; None: not kept here."""
     fixed: bool
     """chattr(1) has made it immutable, or append-only."""
+    mount_point: bool
+    """It is the root of a mount."""
 
 
 def birth(directory: int, name: str) -> Birth:
@@ -78,4 +81,5 @@ def birth(directory: int, name: str) -> Birth:
     mask, attributes = struct.unpack_from("=IxxxxQ", raw)
     seconds, nanoseconds = struct.unpack_from("=qI", raw, 80)  # stx_btime
     fixed = bool(attributes & (_STATX_ATTR_IMMUTABLE | _STATX_ATTR_APPEND))
-    return Birth(seconds * 10**9 + nanoseconds if mask & _STATX_BTIME else None, fixed)
+    ns = seconds * 10**9 + nanoseconds if mask & _STATX_BTIME else None
+    return Birth(ns, fixed, bool(attributes & _STATX_ATTR_MOUNT_ROOT))
