@@ -136,7 +136,7 @@ class Agent:
         At the root: make it the root of the namespace, and of everybody whose root that is now.
         """
         target, tree, *others = fds
-        at_root = os.path.samestat(os.fstat(target), os.stat("/"))
+        at_root = _is_root(target)
         self.move_mount([tree, target], 0)
         try:
             for path, other in zip(below, others, strict=True):
@@ -153,6 +153,13 @@ class Agent:
         finally:
             os.chdir("/")
         return None, []
+
+
+def _is_root(fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat("/"))
+    except OSError:
+        return False  # what a server says to fstat(2) is no reason not to mount over it
 
 
 def _attach_below(tree: int, path: bytes, other: int) -> None:
