@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with suppress(ValueError, OSError):  # a tree is held open from its top to where we are
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asked = _parser().parse_args(words)
+    asked = _parser().parse_intermixed_args(words)
     prog = f"viewos {asked.what}"
     try:
         if asked.what == "layers":

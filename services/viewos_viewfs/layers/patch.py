@@ -114,13 +114,27 @@ def _body(a: bytes, b: bytes, before: bytes | None, after: bytes | None) -> Iter
         return
     if before == after:
         return  # an empty file that is new or gone
-    yield b"--- %s\n+++ %s\n" % (a, b)
-    yield from _hunks(before.splitlines(True), after.splitlines(True))
+    # A tab ends a name with a space in it, for patch(1); git writes it too.
+    yield b"--- %s%s\n+++ %s%s\n" % (a, _tab(a), b, _tab(b))
+    if before and after:
+        yield from _hunks(before, after)
+    else:
+        yield _whole(b"-" if before else b"+", before or after)
 
 
-def _hunks(before: list[bytes], after: list[bytes]) -> Iterator[bytes]:
-    # What is equal at both ends costs nothing to compare; splitlines() of bytes splits at \r too.
-    before, after = _by_newline(before), _by_newline(after)
+def _whole(sign: bytes, text: bytes) -> bytes:
+    """A hunk of all lines of a file that is new, or gone."""
+    ends = text.endswith(b"\n")
+    span = b"1,%d" % (text.count(b"\n") + (not ends))
+    spans = (span, b"0,0") if sign == b"-" else (b"0,0", span)
+    lines = (text[:-1] if ends else text).replace(b"\n", b"\n" + sign)
+    end = b"" if ends else b"\\ No newline at end of file\n"
+    return b"@@ -%s +%s @@\n%s%s\n%s" % (*spans, sign, lines, end)
+
+
+def _hunks(old_text: bytes, new_text: bytes) -> Iterator[bytes]:
+    before, after = _lines_of(old_text), _lines_of(new_text)
+    # What is equal at both ends costs nothing to compare.
     start, most = 0, min(len(before), len(after))
     while start < most and before[start] == after[start]:
         start += 1
@@ -168,12 +182,10 @@ def _span(low: int, high: int) -> bytes:
     return b"%d,%d" % (low + 1 if high > low else low, high - low)
 
 
-def _by_newline(lines: list[bytes]) -> list[bytes]:
-    if any(not line.endswith(b"\n") for line in lines[:-1]):
-        joined = b"".join(lines)
-        parts = joined.split(b"\n")
-        return [part + b"\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
-    return lines
+def _lines_of(text: bytes) -> list[bytes]:
+    r"""The lines, with their ends; bytes.splitlines() splits at \r too."""
+    *whole, rest = text.split(b"\n")
+    return [line + b"\n" for line in whole] + ([rest] if rest else [])
 
 
 def _lines(sign: bytes, lines: Sequence[bytes]) -> Iterator[bytes]:
@@ -181,6 +193,10 @@ def _lines(sign: bytes, lines: Sequence[bytes]) -> Iterator[bytes]:
         yield sign + line
         if not line.endswith(b"\n"):
             yield b"\n\\ No newline at end of file\n"
+
+
+def _tab(name: bytes) -> bytes:
+    return b"\t" if b" " in name else b""
 
 
 def _quoted(name: bytes) -> bytes:
