@@ -7,6 +7,7 @@ processes that it starts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import signal
@@ -23,6 +24,7 @@ from viewosd.errors import ServiceError, ViewError
 from viewosd.keeper import place
 from viewosd.runtime import control
 from viewosd.service import Service, parse_options
+from viewosd.space import Mounted
 from viewosd.wire.verbs import STATS
 
 
@@ -83,6 +85,36 @@ class FakeChild:
         return -code if code < 0 else code << 8
 
 
+class FakeMounts:
+    """Who mounts in a view, as the control socket knows it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def request(self, type: str, options: bytes, source: bytes, target: bytes) -> None:
+        if type == "nosuch":
+            raise OSError(errno.ENODEV, "no such type")
+        self.asked.append((type, options, source, target))
+
+    async def umount(self, target: bytes, flags: int) -> None:
+        if target == b"/busy":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        self.asked.append((target, flags))
+
+    def listing(self) -> list[tuple[Mounted, str]]:
+        return []
+
+
+class FakeSpaces:
+    """Which view has a file tree."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, FakeMounts] = {}
+
+    def mounting(self, view: Any) -> FakeMounts | None:
+        return self.of.get(view.id)
+
+
 class FakeSupervisor:
     """Offers what `viewosd.runtime.verbs.Supervisor` says."""
 
@@ -93,6 +125,7 @@ class FakeSupervisor:
         self.prog: int | None = None
         self.known: dict[str, type[Service]] = {"misc": Misc, "late": Late}
         self.inside: Callable[[int], FakeView | None] = lambda pid: None
+        self.spaces = FakeSpaces()
         self.said: list[tuple[Any, ...]] = []
         """What was asked of it, in order."""
         self.tracers: list[trio.MemorySendChannel[Any]] = []

@@ -28,7 +28,7 @@ from viewosd.wire.messages import id_of
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 VALUES = {
-    int: st.integers(1, 64), bool: st.booleans(), float: st.floats(0, 100),
+    int: st.integers(1, 15), bool: st.booleans(), float: st.floats(0, 100),
     str: st.text(min_size=1, max_size=20), bytes: st.binary(min_size=1, max_size=50),
     list[bytes]: st.lists(st.binary(max_size=20), min_size=1, max_size=5),
     dict[bytes, bytes]: st.dictionaries(st.binary(max_size=9), st.binary(max_size=9), max_size=5),

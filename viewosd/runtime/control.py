@@ -24,6 +24,7 @@ from ..errors import ServiceError, ViewError
 from ..wire import Message, Notification, PeerError, Response, UsageError, Verb, Who, encode
 from ..wire.messages import MAX_ID, id_of
 from . import datagram
+from . import verbs_files as verbs_files
 from . import verbs_service as verbs_service
 from .verbs import HANDLERS, Ask, Refusal, Supervisor, View
 

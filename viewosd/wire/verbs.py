@@ -83,6 +83,16 @@ VERBS: Final[dict[str, Verb]] = {
         _OWNER, 3, view=_VIEW, argv=_ARGV, env=_ENV, cwd=_PATH
     ),  # {pid, status}, waitpid's
     "branch": Verb(_OWNER, name=_NAME),  # {view}; begins with the caller, who must be inside
+    "mount": Verb(
+        _OWNER,
+        view=_VIEW,
+        type=Kind(str, 0, 255),
+        options=Kind(bytes, 0, 4095),
+        source=Kind(bytes, 0, 4095),
+        target=_PATH,
+    ),  # nil; paths of the view, as its owner; flags stand among the options
+    "umount": Verb(_OWNER, view=_VIEW, target=_PATH, flags=Kind(int, 0, 15)),  # nil; MNT_*
+    "mounts": Verb(_ANY, view=_VIEW),  # [{id, type, source, target, options, service, permanent}]
     "stop": Verb(_OWNER, view=_VIEW, seconds=_SECONDS),  # nil, when all have ended
     "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil, or a line
     "trace": Verb(_ANY, view=_VIEW),  # nil, when the view ended; records come as notifications

@@ -73,9 +73,9 @@ class Mounting(ContextCalls, TreeCalls):
         """How many mounts of a service there are."""
         return sum(record.service == service.name for record in self.records.all)
 
-    def listing(self) -> list[Mounted]:
-        """The mounts of services, in the order in which they were made."""
-        return [record.mounted for record in self.records.all if record.service]
+    def listing(self) -> list[tuple[Mounted, str]]:
+        """The mounts of services with their names, in the order in which they were made."""
+        return [(record.mounted, record.service) for record in self.records.all if record.service]
 
     async def request(
         self,
@@ -98,7 +98,8 @@ class Mounting(ContextCalls, TreeCalls):
         Raises:
             OSError: as mount(2); its text is the reason where one is known.
         """
-        given, rest = ms.from_words(opts.split(os.fsencode(options)))
+        kept = ms.MODES if self.mounter.offering(type) else ()
+        given, rest = ms.from_words(opts.split(os.fsencode(options)), kept)
         asked = Asked(type or None, source, target, flags | given, opts.join(rest))
         await self._mount(asked, Owner(self.space, alone))
 
