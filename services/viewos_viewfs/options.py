@@ -35,8 +35,11 @@ class Wish:
     layers: tuple[str, ...] = ()
 
 
-def parse(options: Iterable[tuple[str, str]]) -> Wish:
+def parse(options: Iterable[tuple[str, str]], *, read_only: bool = False) -> Wish:
     """The wish in a request's options.
+
+    Args:
+        read_only: mount(8) makes a flag of ``ro``; that is the mode then, if there is no other.
 
     Raises:
         OSError: EINVAL, and which option is wrong.
@@ -58,7 +61,7 @@ def parse(options: Iterable[tuple[str, str]]) -> Wish:
             raise invalid(f"no such option: {name}{'=' if value else ''}{value}")
     if len(set(modes)) > 1:
         raise invalid(f"{' and '.join(modes)} exclude each other")
-    mode = modes[0] if modes else "move"
+    mode = modes[0] if modes else "ro" if read_only else "move"
     if "vstat" in flags and mode not in OVERLAID:
         raise invalid(f"vstat goes with {', '.join(OVERLAID)}")
     if layers and mode not in LAYERED:

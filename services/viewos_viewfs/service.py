@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from viewosd import Return, Service, Tracee, Verdict, hook
+from viewosd.abi.mount import MS_RDONLY
 from viewosd.service import HookSpec
 from viewosd.space import Mounted, MountRequest, Space
 from viewosd.syscalls.files import Getdents
@@ -68,7 +69,7 @@ class ViewFs(Creating, Service):
 
     async def mount(self, request: MountRequest) -> int | None:
         """See docs/viewfs.md for the modes and their errors."""
-        wish = parse(request.options)
+        wish = parse(request.options, read_only=bool(request.flags & MS_RDONLY))
         if wish.renew and not wish.mode:
             return await self._renew(request)
         if wish.mode == "hide":

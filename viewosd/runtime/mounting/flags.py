@@ -5,6 +5,7 @@ Source: fs/namespace.c:path_mount(), include/uapi/linux/mount.h, mount(2).
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from ...abi.mount import (
@@ -133,11 +134,21 @@ def attributes(flags: int) -> int:
     return found | (MOUNT_ATTR_NOATIME if flags & MS_NOATIME else 0)
 
 
-def from_words(options: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]]]:
-    """Flags out of options as users write them, and the options that are none: mount(8)."""
+MODES: Final = ("bind", "move")
+"""Words that a service's type may take for a mode of its own, as viewfs does."""
+
+
+def from_words(
+    options: list[tuple[str, str]], kept: Container[str] = ()
+) -> tuple[int, list[tuple[str, str]]]:
+    """Flags out of options as users write them, and the options that are none: mount(8).
+
+    Args:
+        kept: words that are no flags here.
+    """
     flags, rest = 0, []
     for name, value in options:
-        if value or name not in _NAMED:
+        if value or name not in _NAMED or name in kept:
             rest.append((name, value))
         else:
             on, off = _NAMED[name]
