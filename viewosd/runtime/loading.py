@@ -133,7 +133,8 @@ async def mount(
     if mounting is None:
         raise ViewError(f"can't mount {type}: no file service is loaded in this view")
     try:
-        await mounting.request(type, options, source, target)
+        alone = not supervisor.processes(view)
+        await mounting.request(type, options, source, target, alone=alone)
     except OSError as error:
         shown = os.fsdecode(target)
         raise ViewError(f"can't mount {type} on {shown}: {error.strerror or error}") from None
