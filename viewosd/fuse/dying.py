@@ -1,14 +1,23 @@
-"""Whether a thread is being killed. Source: fs/proc/array.c; proc_pid_status(5).
+"""Whether a thread is being killed. Source: fs/proc/array.c:task_sig(); proc_pid_status(5).
 
-A signal that kills is made SIGKILL for every thread of the process as it is sent:
-kernel/signal.c:complete_signal().
+A signal that kills is made SIGKILL for every thread of the process as it is sent, but not always:
+kernel/signal.c:complete_signal() leaves it as it is for a thread that has another one pending.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
-_SIGKILL: Final = 1 << 8  # signal 9 in a mask
+_SIGKILL: Final = 1 << signal.SIGKILL - 1
+# What kills nobody by default: signal(7), "Standard signals".
+_HARMLESS: Final = sum(
+    1 << number - 1
+    for number in (
+        signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH, signal.SIGCONT,
+        signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+    )
+)  # fmt: skip
 
 
 def is_dying(pid: int) -> bool:
@@ -17,8 +26,18 @@ def is_dying(pid: int) -> bool:
         return False
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
+            return kills(file.read())
     except OSError:
         return False
-    masks = (line.split()[1] for line in lines if line.startswith((b"SigPnd:", b"ShdPnd:")))
-    return any(int(mask, 16) & _SIGKILL for mask in masks)
+
+
+def kills(status: bytes) -> bool:
+    """Does a signal wait that ends the process? ``status``: of /proc/pid/status."""
+    masks: dict[bytes, int] = {}
+    for line in status.splitlines():
+        if line.startswith((b"Sig", b"ShdPnd")) and not line.startswith(b"SigQ"):
+            name, _, mask = line.partition(b":")
+            masks[name] = int(mask, 16)
+    pending = masks.get(b"SigPnd", 0) | masks.get(b"ShdPnd", 0)
+    kept = masks.get(b"SigBlk", 0) | masks.get(b"SigIgn", 0) | masks.get(b"SigCgt", 0)
+    return bool(pending & (_SIGKILL | ~(kept | _HARMLESS)))

@@ -59,6 +59,8 @@ async def serve(device: int, tree: FileTree) -> None:
         async with trio.open_nursery() as nursery:
             server.nursery = nursery
             nursery.start_soon(server.work)
+        if server.error is not None:
+            raise server.error
     finally:
         server.notifier.close()
         with trio.move_on_after(DESTROY_S, shield=True):
@@ -93,6 +95,8 @@ class _Server:
     """One mount."""
 
     nursery: trio.Nursery
+    error: OSError | None = None
+    """Why it can't go on."""
 
     def __init__(self, device: int, tree: FileTree) -> None:
         self._device, self._tree = device, tree
@@ -144,21 +148,25 @@ class _Server:
         me = trio.lowlevel.current_task()
         while self._reader is me:
             await trio.lowlevel.wait_readable(self._device)
+            until = perf_counter_ns() + TURN_NS
             buffer = _buffers.take(self._size)
             try:
-                soon = self._answer_what_is_plain(buffer)
-                if soon is not None:
+                while self._reader is me:
+                    soon = self._answer_what_is_plain(buffer, until)
+                    if soon is None:
+                        break
                     await self._wait_for(*soon)
             finally:
                 _buffers.give(buffer)
 
-    def _answer_what_is_plain(self, buffer: bytearray) -> tuple[codec.Request, Any] | None:
+    def _answer_what_is_plain(
+        self, buffer: bytearray, until: int
+    ) -> tuple[codec.Request, Any] | None:
         """Answer requests as long as there are some and none has to wait.
 
         Returns:
             One that perhaps has to; its data is in the buffer.
         """
-        until = perf_counter_ns() + TURN_NS
         device, session, window, into = self._device, self._session, memoryview(buffer), [buffer]
         while perf_counter_ns() < until:
             try:
@@ -168,10 +176,10 @@ class _Server:
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.ENOENT):  # withdrawn while it was read
                     continue
-                if error.errno in _GONE:
-                    self.nursery.cancel_scope.cancel()
-                    return None
-                raise
+                if error.errno not in _GONE:
+                    self.error = error
+                self.nursery.cancel_scope.cancel()
+                return None
             try:
                 request = codec.decode(window[:length])
             except codec.Malformed as error:
