@@ -50,6 +50,8 @@ def enter(serverid: int, plan: Plan) -> None:
             plan.serverid, plan.view = ours.serverid, view
             for text in plan.services:
                 ours.call("add", view, os.fsencode(text), False)
+            if plan.secure:
+                ours.call("secure", view)
     except (Refused, OSError) as error:
         raise StartError(str(error)) from None
 

@@ -40,7 +40,7 @@ Run PROG in a new view.
       --hostname NAME          the name of the machine
       --uname FIELD=VALUE      sysname, nodename, release, version, machine, domainname
   -d, --detach                 print the view's id and return; PROG runs on
-  -s, --secure                 enforce permissions on what services provide
+  -s, --secure                 from inside, only capabilities let somebody change the view
   -x, --nonesting              services see the real system, not the view
   -q, --quiet                  no warnings
   -o, --output FILE            append diagnostics to FILE

@@ -67,6 +67,7 @@ class FakeView:
     parent: FakeView | None = None
     since: float = 1_700_000_000.0
     owner: int = field(default_factory=os.getuid)
+    secure: bool = False
     services: list[FakeLoaded] = field(default_factory=list)
     stats: FakeStats = field(default_factory=FakeStats)
 
@@ -185,6 +186,9 @@ class FakeSupervisor:
 
     async def stop(self, view: FakeView, seconds: float) -> None:
         self.said.append(("stop", view.id, seconds))
+
+    def secure(self, view: FakeView) -> None:
+        view.secure = True
 
     def set_name(self, view: FakeView, name: str) -> None:
         view.name = name

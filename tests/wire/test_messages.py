@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from viewosd.wire import (
     CODES,
+    GUARDED,
     MAX_MESSAGE,
     VERBS,
     Bulk,
@@ -19,6 +20,7 @@ from viewosd.wire import (
     Request,
     Response,
     UsageError,
+    Who,
     decode,
     encode,
     fill,
@@ -162,3 +164,10 @@ def test_what_the_supervisor_would_refuse_is_not_even_sent(message: Request) -> 
 
 def test_every_code_has_an_exit_status_that_shells_do_not_take_for_a_signal() -> None:
     assert all(0 < status < 128 for status in CODES.values())
+
+
+def test_what_a_secure_view_guards_is_what_changes_it() -> None:
+    """Left out: what adds a guard, begins something of one's own, or ends what one may kill."""
+    changes = {name for name, verb in VERBS.items() if verb.who is Who.OWNER}
+    assert changes - set(GUARDED) == {"secure", "branch", "stop"}
+    assert set(GUARDED) <= changes

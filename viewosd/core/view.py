@@ -32,6 +32,7 @@ class View:
         parent: the view that this one is a branch of.
         since: when it was made, seconds since the epoch.
         root: the process that this branch began with; 0 for the supervisor's own view.
+        secure: processes inside may change it only with the capabilities for that.
         keeper: the root's parent, which gets the branch's processes if the root is killed; or 0.
     """
 
@@ -47,6 +48,7 @@ class View:
     ) -> None:
         self.id, self.name, self.since, self.owner = id, name, since, owner
         self.parent, self.root, self.keeper = parent, root, 0
+        self.secure: bool = parent is not None and parent.secure
         self.services: list[Loaded] = list(parent.services) if parent else []
         self.inner: list[Service] = []
         """The runtime's own: asked after all others, and in no listing."""

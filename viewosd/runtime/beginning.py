@@ -29,6 +29,7 @@ async def begin(supervisor: Supervisor) -> int:
                 await supervisor.mount(root, *step[1:])
         for path in plan.rc:
             await _run_rc(supervisor, path)
+        root.secure = plan.secure  # what came before is what its owner wanted
         child = supervisor.start(boot.program(plan), root)
     except (ServiceError, ViewError) as error:
         return give_up(supervisor, 125, str(error))

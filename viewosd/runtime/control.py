@@ -23,7 +23,7 @@ from .. import wire
 from ..errors import ServiceError, ViewError
 from ..wire import Message, Notification, PeerError, Response, UsageError, Verb, Who, encode
 from ..wire.messages import MAX_ID, id_of
-from . import datagram
+from . import datagram, guard
 from . import verbs_files as verbs_files
 from . import verbs_service as verbs_service
 from .verbs import HANDLERS, Ask, Refusal, Supervisor, View
@@ -148,7 +148,7 @@ class Connection:
         self.active = time.monotonic()
         self.left = trio.Event()
         self.view: View | None = None
-        self.pid = 0
+        self.pid = self.capabilities = 0
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
 
@@ -189,8 +189,9 @@ class Connection:
         pidfd = datagram.peer_pidfd(self.sock, pid) if pid else None  # 0: its namespace is hidden
         if pidfd is not None:
             view = self.server.supervisor.view_of(pid)
+            capabilities = guard.capabilities(pid) if view is not None else 0
             if datagram.is_alive(pidfd):
-                self.view, self.pid = view, pid
+                self.view, self.pid, self.capabilities = view, pid, capabilities
             os.close(pidfd)
         return True
 
@@ -242,6 +243,9 @@ class Connection:
             if len(self.asks) >= MAX_IN_FLIGHT or self.server.requests >= MAX_REQUESTS:
                 raise Refusal("busy", "too many requests at once")
             view = self._view_for(row.verb, getattr(params, "view", None))
+            inside = self.view is not None and view.secure
+            if inside and (why := guard.lacks(request.verb, self.capabilities)):
+                raise Refusal("refused", why)
         except Refusal as refusal:
             await self.send(Response(request.id, (refusal.code, refusal.line), None))
             return

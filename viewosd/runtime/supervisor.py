@@ -49,6 +49,7 @@ class Supervisor:
         self.link, self.prog, self._control = booted.link, booted.prog, booted.control
         self.serverid = plan.serverid
         self.root = View(0, plan.viewname, plan.started, owner=os.getuid())
+        self.root.secure = plan.secure and bool(booted.prog.pid or plan.generation)
         self._views: dict[int, View] = {0: self.root}
         self.next_view = 1
         self.state = State(plan.state)
@@ -178,6 +179,11 @@ class Supervisor:
     def set_name(self, view: View, name: str) -> None:
         """Call a view something else."""
         view.name = name
+        self.save()
+
+    def secure(self, view: View) -> None:
+        """From now on processes inside may change it only with the capabilities for that."""
+        view.secure = True
         self.save()
 
     async def branch(self, parent: View, root: int, name: str) -> View:

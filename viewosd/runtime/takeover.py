@@ -43,6 +43,7 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
                 "id": view.id,
                 "name": view.name,
                 "since": view.since,
+                "secure": view.secure,
                 "parent": None if view.parent is None else view.parent.id,
                 "root": view.root,
                 "keeper": view.keeper,
@@ -125,7 +126,7 @@ def _view_again(
             parent=supervisor.views.get(saved["parent"]),
             root=saved["root"],
         )
-        view.keeper = saved["keeper"]
+        view.keeper, view.secure = saved["keeper"], saved["secure"]
         supervisor.add_view(view)
     view.name = saved["name"]
     view.services = [one for one in mine if one is not None]

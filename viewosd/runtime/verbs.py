@@ -48,6 +48,7 @@ class View(Protocol):
     name: str
     owner: int
     since: float
+    secure: bool
 
     @property
     def parent(self) -> View | None: ...
@@ -77,6 +78,7 @@ class Supervisor(Protocol):
     def view_of(self, pid: int) -> View | None: ...
     def processes(self, view: Any) -> list[int]: ...
     def set_name(self, view: Any, name: str) -> None: ...
+    def secure(self, view: Any) -> None: ...
     async def branch(self, parent: Any, root: int, name: str) -> View: ...
     def mov_service(self, view: Any, name: str, position: int) -> None: ...
     def subscribe(self) -> trio.MemoryReceiveChannel[Any]: ...
@@ -229,6 +231,11 @@ async def name(sv: Supervisor, ask: Ask, view: int | None, name: str) -> Any:
     if name.replace(":", "").isdecimal():
         raise Refusal("refused", f"{name} looks like a view's id and can't be a name")
     sv.set_name(ask.view, name)
+
+
+@_verb
+async def secure(sv: Supervisor, ask: Ask, view: int | None) -> Any:
+    sv.secure(ask.view)
 
 
 @_verb

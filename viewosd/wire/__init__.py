@@ -27,6 +27,7 @@ from .messages import decode as decode
 from .messages import encode as encode
 from .messages import fill as fill
 from .verbs import FROM_CLIENT as FROM_CLIENT
+from .verbs import GUARDED as GUARDED
 from .verbs import PROTOCOL as PROTOCOL
 from .verbs import VERBS as VERBS
 from .verbs import Kind as Kind

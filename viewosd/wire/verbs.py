@@ -105,8 +105,25 @@ VERBS: Final[dict[str, Verb]] = {
         what=Kind(str, 1, 64),
         arguments=Kind(dict[str, Any], 0, 64),
     ),  # what the service answers; {pid, status} if a program did, with the descriptors
+    "secure": Verb(_OWNER, view=_VIEW),  # nil; from now on GUARDED counts, and for its branches
     "probe": Verb(_ANY),  # {pid, memory_kb, connections, requests}
 }
+
+_SYS_MODULE, _SYS_ADMIN = (16, "CAP_SYS_MODULE"), (21, "CAP_SYS_ADMIN")
+
+GUARDED: Final[dict[str, tuple[int, str]]] = {
+    "add": _SYS_MODULE,
+    "del": _SYS_MODULE,
+    "mov": _SYS_MODULE,
+    "name": _SYS_ADMIN,
+    "exec": _SYS_ADMIN,
+    "attach": _SYS_ADMIN,
+    "ask": _SYS_ADMIN,
+    "mount": _SYS_ADMIN,
+    "umount": _SYS_ADMIN,
+}
+"""What a process inside a secure view may ask with a capability only: its number, capabilities(7),
+and its name. "exec" is one of them, for it runs as the view's owner, with all that this means."""
 
 FROM_CLIENT: Final[dict[str, Verb]] = {
     "signal": Verb(

@@ -39,7 +39,7 @@ class Calls(Service):
         if not self.space.inhabits(tracee.tid):
             return False
         if self.space.ordinary:
-            return tracee.credentials.fsuid == os.geteuid()
+            return not self.view.secure and tracee.credentials.fsuid == os.geteuid()
         return bool(tracee.credentials.cap_eff >> CAP_SYS_ADMIN & 1)
 
     async def for_tracee(self, method: Callable[..., Awaitable[None]], *args: Any) -> Verdict:

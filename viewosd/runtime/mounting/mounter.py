@@ -26,7 +26,11 @@ log = logging.getLogger("viewosd")
 
 
 class View(Protocol):
-    """A view, as far as mounting must know it: its services in search order."""
+    """A view, as far as mounting must know it: its services in search order, and whether only a
+    capability lets somebody mount who is inside.
+    """
+
+    secure: bool
 
     @property
     def services(self) -> Iterable[Any]: ...
