@@ -192,6 +192,9 @@ class Service:
     view_space: Callable[[], Space | None] = staticmethod(lambda: None)
     """The mounts of the view that it is loaded in; None while that has none of its own."""
 
+    view_places: Callable[[], Iterable[str]] = staticmethod(tuple)
+    """Directories with the sockets of the user's views: what overlays them lets them through."""
+
     rearm: Callable[[], Awaitable[None]] = staticmethod(_nothing_to_rearm)
     """Await it after `hooks` began to tell of more: they are trapped and routed from then on.
 

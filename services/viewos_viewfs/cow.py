@@ -24,13 +24,14 @@ from . import overlay, places, plain
 from .choose import Engine, Facts, choose
 from .layerdir import LayerDir, fresh, kept
 from .options import LAYERED, OVERLAID, Wish
-from .reaching import excepted, mount_of, seen
+from .reaching import excepted, listening, mount_of, seen
 from .tree import kernel_checks
 
 log = logging.getLogger(__name__)
 
 _HERE: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SOCKET: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NONE: Final = (b"", b"none")
 TREE: Final = "viewos_viewfs.tree:Overlay"
 
@@ -68,8 +69,11 @@ class Made:
             await self.layer.release()
 
 
-async def make(request: MountRequest, wish: Wish) -> Made:
+async def make(request: MountRequest, wish: Wish, through: Sequence[bytes] = ()) -> Made:
     """Everything that ``cow``, ``mincow`` or ``merge`` shows at the mountpoint.
+
+    Args:
+        through: paths that are seen as they are.
 
     Raises:
         OSError: ENOENT, ENOTDIR: source or target; ELOOP: the layer contains the target; what
@@ -91,6 +95,7 @@ async def make(request: MountRequest, wish: Wish) -> Made:
         maker = _Maker(request, wish, made.layer)
         made.tree = await maker.overlay(request.target_fd, b"", tops)
         made.below = await maker.submounts()
+        made.below += await maker.through([*through, *listening()])
         made.below += await excepted(request.space, request.target_fd, wish.excepts)
         made.below += await maker.mask()
     except BaseException:
@@ -159,12 +164,8 @@ class _Maker:
         )
 
     async def _serve(self, target: int, tops: Sequence[int], parts: Parts) -> int:
-        """The same by our own server. What is mounted below is not part of it: so, a copy."""
-        tree = await self._space.clone(target, recursive=False)
-        try:
-            plain_tree = os.open(b".", _HERE, dir_fd=tree)
-        finally:
-            os.close(tree)
+        """The same by our own server: from what the mountpoint is now, which stays below."""
+        plain_tree = os.open(b".", _HERE, dir_fd=target)
         try:
             upper, work = ((), ()) if parts is None else (parts[:1], parts[1:])
             uppers = [*upper, *tops]
@@ -194,30 +195,62 @@ class _Maker:
     async def submounts(self) -> list[tuple[bytes, int]]:
         """What lies below the mountpoint, each as it is to be seen."""
         found: list[tuple[bytes, int]] = []
+        whole: list[bytes] = []
         for path, mount in places.below(self._mounts, self._target):
+            if mount.pseudo and any(places.relative(path, above) for above in whole):
+                continue
             fd = seen(self._space, mount)
             if fd < 0:
                 continue
             try:
-                found.append((path, await self._submount(fd, path, mount)))
+                tree, with_all_below = await self._submount(fd, path, mount)
+                found.append((path, tree))
+                if with_all_below:
+                    whole.append(path)
             finally:
                 os.close(fd)
         return found
 
-    async def _submount(self, fd: int, path: bytes, mount: places.Mount) -> int:
-        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-        if mount.pseudo:
-            return await self._space.clone(fd, recursive=False)
-        if is_directory and self._wish.mode != "merge":
+    async def _submount(self, fd: int, path: bytes, mount: places.Mount) -> tuple[int, bool]:
+        """One of them, and whether it came with all that is mounted in it."""
+        merges = self._wish.mode == "merge"
+        if not (mount.pseudo or merges) and stat.S_ISDIR(os.fstat(fd).st_mode):
             try:
-                return await self.overlay(fd, path)
+                return await self.overlay(fd, path), False
             except OSError as error:
                 shown = os.fsdecode(mount.point)
                 log.warning("%s is read-only in the view: %s", shown, error.strerror)
-        tree = await self._space.clone(fd, recursive=False)
-        if self._wish.mode != "merge":
+        with_all_below = False
+        try:
+            tree = await self._space.clone(fd, recursive=False)
+        except OSError as error:
+            # In an ordinary user's view what lies under a mount is not to be seen without it:
+            # fs/namespace.c:has_locked_children().
+            if error.errno != errno.EINVAL:
+                raise
+            tree, with_all_below = await self._space.clone(fd), True
+        if not (mount.pseudo or merges):
             await self._space.change(tree, set=MOUNT_ATTR_RDONLY, recursive=False)
-        return tree
+        return tree, with_all_below
+
+    async def through(self, paths: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Sockets that somebody listens at, and directories of such, as they are: a copy would lead
+        nowhere.
+        """
+        found: list[tuple[bytes, int]] = []
+        for path in paths:
+            below = places.relative(path, self._target)
+            try:
+                fd = self._space.open(path, _SOCKET) if below else -1
+            except OSError:
+                continue
+            if below and fd >= 0:
+                try:
+                    if stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFSOCK, stat.S_IFDIR):
+                        found.append((below, await self._space.clone(fd, recursive=False)))
+                finally:
+                    os.close(fd)
+        return found
 
     async def mask(self) -> list[tuple[bytes, int]]:
         """An empty directory where the layer itself would be seen, for it would eat itself."""

@@ -11,6 +11,7 @@ from viewosd.space import Space
 
 from .places import Mount
 
+_ACCEPTS: Final = b"00010000"  # __SO_ACCEPTCON, net/unix/af_unix.c:unix_seq_show()
 _HERE: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -33,6 +34,20 @@ def seen(space: Space, mount: Mount) -> int:
         return fd
     os.close(fd)
     return -1
+
+
+def listening() -> list[bytes]:
+    """Paths of unix(7) sockets that somebody listens at: /proc/net/unix.
+
+    Their inode is what connect(2) looks for, so through an overlay they are not found.
+    """
+    found = []
+    with open("/proc/net/unix", "rb") as file:
+        for line in file:
+            fields = line.rstrip(b"\n").split(None, 7)
+            if len(fields) == 8 and fields[3] == _ACCEPTS and fields[7].startswith(b"/"):
+                found.append(fields[7])
+    return sorted(set(found))
 
 
 async def excepted(space: Space, target: int, paths: Sequence[bytes]) -> list[tuple[bytes, int]]:

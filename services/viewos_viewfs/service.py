@@ -93,7 +93,8 @@ class ViewFs(Creating, Service):
 
     async def _make(self, request: MountRequest, wish: Wish) -> cow.Made:
         if wish.mode in OVERLAID:
-            return await cow.make(request, wish)
+            through = [os.fsencode(path) for path in self.view_places()]
+            return await cow.make(request, wish, through)
         kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
         made = cow.Made(await kinds.get(wish.mode, plain.move)(request))
         try:

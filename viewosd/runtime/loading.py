@@ -15,6 +15,7 @@ import trio
 from ..core.traps import Traps, traps_of, union
 from ..core.view import Loaded, View
 from ..errors import ServiceError, ViewError
+from ..keeper import place
 from ..service import Service
 from . import plugins
 
@@ -73,6 +74,7 @@ def connect(supervisor: Supervisor, view: View, service: Service) -> None:
     service.remember = supervisor.save
     service.rearm = functools.partial(supervisor.rearm, view)
     service.view_space = functools.partial(supervisor.spaces.of, view)
+    service.view_places = place.candidates
 
 
 async def _arm(
