@@ -32,7 +32,7 @@ def parse(text: bytes) -> dict[int, Line]:
     for raw in text.splitlines():
         before, dash, after = raw.partition(b" - ")
         head, tail = before.split(b" "), after.split(b" ")
-        if not dash or len(head) < 6 or len(tail) < 2:
+        if not dash or len(head) < 6 or len(tail) < 2 or not (head[0] + head[1]).isdigit():
             continue
         number, parent = int(head[0]), int(head[1])
         found[number] = Line(
