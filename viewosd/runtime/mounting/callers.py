@@ -62,7 +62,7 @@ class Asking:
             return self._tracee.open(AT_FDCWD, path, flags)
         except Vanished:
             walk = Walk(self._root, self._cwd, self._pid, self._tid, 0)
-            return walk.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY, 0)
+            return walk.open(path, flags | _ours(flags), 0)
 
     def _own(self, path: bytes) -> int | None:
         match = _FD.fullmatch(path)
@@ -83,7 +83,12 @@ def _again(fd: int, flags: int) -> int:
     """Open what a descriptor is, with other flags."""
     if flags & os.O_PATH:
         return os.dup(fd)
-    return os.open(b"/proc/self/fd/%d" % fd, flags & ~os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
+    return os.open(b"/proc/self/fd/%d" % fd, flags & ~os.O_NOFOLLOW | _ours(flags))
+
+
+def _ours(flags: int) -> int:
+    """What is added for us; O_PATH takes little beside it: openat2(2)."""
+    return os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY)
 
 
 class Owner:

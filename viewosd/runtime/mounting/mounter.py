@@ -7,11 +7,11 @@ import logging
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
-from ...abi.mount import MS_BIND, MS_MOVE, UMOUNT_NOFOLLOW
+from ...abi.mount import MNT_EXPIRE, MS_BIND, MS_MOVE, UMOUNT_NOFOLLOW
 from ...service import Service
 from ...space import Mounted, MountRequest
 from . import flags as ms
@@ -23,6 +23,10 @@ from .plain import Asked, Plain, needs_device
 from .records import Record, Records
 
 log = logging.getLogger("viewosd")
+
+
+_KIN: Final = {"ext3": "ext2", "ext4": "ext2", "vfat": "fat", "msdos": "fat"}
+"""Types of which one name stands for all."""
 
 
 class View(Protocol):
@@ -245,11 +249,7 @@ class Mounter:
         Raises:
             OSError: what umount2(2) fails with.
         """
-        fd = caller.open(path, os.O_PATH | (os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0))
-        try:
-            where, mount = path_of(fd), mount_of(fd)
-        finally:
-            os.close(fd)
+        where, mount = self._place(path, flags, caller)
         line = self.records.table().get(mount)
         if line is None or line.point != where:
             if (record := self.records.unattached_at(where)) is None:
@@ -263,6 +263,24 @@ class Mounter:
         await self.space.umount(where, flags | UMOUNT_NOFOLLOW)
         await self.records.reconcile()
 
+    def _place(self, path: bytes, flags: int, caller: Caller) -> tuple[bytes, int]:
+        """Where a path leads in the view, and the mount that lies there."""
+        name = os.path.basename(path)
+        if flags & MNT_EXPIRE and name not in (b"", b".", b".."):
+            # To look at it is to use it, and what has been used has not expired.
+            fd = caller.open(os.path.dirname(path) or b".", os.O_PATH | os.O_DIRECTORY)
+            try:
+                where = path_of(fd).rstrip(b"/") + b"/" + name
+            finally:
+                os.close(fd)
+            there = [line.id for line in self.records.table().values() if line.point == where]
+            return where, there[-1] if there else 0
+        fd = caller.open(path, os.O_PATH | (os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0))
+        try:
+            return path_of(fd), mount_of(fd)
+        finally:
+            os.close(fd)
+
     def _hint(self, asked: Asked, error: OSError) -> None:
         """A type that root alone may mount may have another for everybody."""
         if error.errno != errno.EPERM or not self.space.ordinary or not asked.type:
@@ -275,7 +293,6 @@ class Mounter:
             return
         for loaded in self.view.services:
             for name in loaded.service.mounts:
-                kinds = {"ext3": "ext2", "ext4": "ext2", "vfat": "fat", "msdos": "fat"}
-                if name.startswith("um") and name.endswith(kinds.get(type, type)):
+                if name.startswith("um") and name.endswith((type, _KIN.get(type, type))):
                     log.warning("an ordinary user can't mount %s; try mount -t %s", type, name)
                     return

@@ -17,10 +17,14 @@ PERMANENT: Final = "permanent"
 Options = list[tuple[str, str]]
 
 
-def split(data: bytes) -> Options:
-    """(name, value) in order; a bare option has the value ""; empty ones are left out."""
+def split(data: bytes, *, raw: bool = False) -> Options:
+    """(name, value) in order; a bare option has the value ""; empty ones are left out.
+
+    Args:
+        raw: with the backslashes.
+    """
     text = data.decode(errors="surrogateescape")
-    parts = [_unescaped(part) for part in _pieces(text, ",") if part]
+    parts = [part if raw else plain(part) for part in _pieces(text, ",") if part]
     return [(name, value) for name, _, value in (part.partition("=") for part in parts)]
 
 
@@ -50,7 +54,7 @@ def layers(value: str) -> list[str]:
     parts = _pieces(value, ":")
     if "" in parts:
         raise ValueError(value)
-    return [_unescaped(part) for part in parts]
+    return [plain(part) for part in parts]
 
 
 def layer_text(path: str) -> str:
@@ -77,7 +81,8 @@ def _pieces(text: str, separator: str) -> list[str]:
     return parts
 
 
-def _unescaped(text: str) -> str:
+def plain(text: str) -> str:
+    """Without the backslashes."""
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 

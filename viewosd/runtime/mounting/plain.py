@@ -101,7 +101,7 @@ class Plain:
         view, which is also what is shown; the owner could change what these mean meanwhile, for
         itself alone.
         """
-        given = opts.split(asked.data)
+        given = opts.split(asked.data, raw=True)
         if self._ids and ("userxattr", "") not in given:
             given.append(("userxattr", ""))
         with ExitStack() as held:
@@ -115,11 +115,12 @@ class Plain:
 
             for name, value in given:
                 if name not in _OVERLAY_DIRS:
+                    value = opts.plain(value)
                     by_fd.append((name, value or None))
                     by_name.append((name, value))
                     continue
                 try:
-                    layers = opts.layers(value) if name == "lowerdir" else [value]
+                    layers = opts.layers(value) if name == "lowerdir" else [opts.plain(value)]
                 except ValueError:
                     raise OSError(errno.EINVAL, "data-only layers are not supported here") from None
                 fds = [opened(path) for path in layers]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,11 @@ class Mounting(ContextCalls, TreeCalls):
             self._looking.cancel()
         self.contexts.close()
         self.trees.close()
+        for record in reversed(self.records.all):
+            if record.point is not None:
+                # Else the mountpoint could not be seen, and taken away.
+                with suppress(OSError):
+                    await self.space.umount(record.mounted.target, MNT_DETACH | UMOUNT_NOFOLLOW)
         await self.records.drop(self.records.all)
 
     def describe(self) -> Any:
