@@ -123,7 +123,8 @@ class CopyUp:
             self.union.memory.keep_ino(directory.parts[0].id, directory.ino)
             self.union.restack(directory, directory.parts[:1])
             directory.mark = b""
-            self.union.drop(directory)
+            if directory is not node:
+                self.union.drop(directory)
         node.mark = b"y"
 
     def _directory_up(self, node: Node) -> None:
