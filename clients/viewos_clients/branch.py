@@ -36,7 +36,7 @@ def enclosing() -> int | None:
 
 
 def enter(serverid: int, plan: Plan) -> None:
-    """Begin a branch whose root is this process, and load what the plan says.
+    """Begin a branch whose root is this process, and load and mount what the plan says.
 
     Raises:
         StartError: the supervisor refuses.
@@ -48,8 +48,12 @@ def enter(serverid: int, plan: Plan) -> None:
         with Session(serverid) as ours:
             view = ours.call("branch", plan.viewname)["view"]
             plan.serverid, plan.view = ours.serverid, view
-            for text in plan.services:
-                ours.call("add", view, os.fsencode(text), False)
+            for step in plan.steps:
+                if len(step) == 2:
+                    ours.call("add", view, os.fsencode(step[1]), False)
+                else:
+                    _, type, options, source, target = step
+                    ours.call("mount", view, type, os.fsencode(options), source, target)
             if plan.secure:
                 ours.call("secure", view)
     except (Refused, OSError) as error:

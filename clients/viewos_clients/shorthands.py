@@ -55,26 +55,27 @@ def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes
         type, _, options = words[0].partition(",")
         if not type:
             raise ShorthandError(f"--mount {words[0]}: TYPE[,OPTION]... begins with a type")
-        return "mount", type, options, os.fsencode(_source(words[1])), _path(words[2])
+        return "mount", type, options, os.fsencode(source_of(words[1])), absolute(words[2])
     options, source = name, b"none"
     if name in ("move", "bind", "ro"):
-        source = _path(words[0])
+        source = absolute(words[0])
     target = words[-1]
     if name == "cow":
         target, layers = _cow(words[0])
         if layers.startswith("@"):
             options += ",layer=" + ":".join(_layer(each) for each in layers.split(":"))
         elif layers:
-            source = _path(layers)
-    return "mount", "viewfs", options, source, _path(target)
+            source = absolute(layers)
+    return "mount", "viewfs", options, source, absolute(target)
 
 
-def _path(word: str) -> bytes:
+def absolute(word: str) -> bytes:
+    """A path from where we are, as one from the root."""
     return os.fsencode(os.path.abspath(word))
 
 
-def _source(word: str) -> str:
-    """What a source means is for its type to say: it is a path where there is such a file."""
+def source_of(word: str) -> str:
+    """What a source means is for its type to say: it is a path if there is such a file here."""
     here = word != "none" and (word[:2] in ("./", "..", ".") or os.path.lexists(word))
     return os.path.abspath(word) if here else word
 

@@ -1,4 +1,4 @@
-"""The kernel calls that ``viewos doctor`` tries and Python does not wrap. See runtime/unsafe.py.
+"""The kernel calls that clients make and Python does not wrap. See runtime/unsafe.py.
 
 Every function raises OSError with the kernel's errno.
 """
@@ -106,3 +106,13 @@ def ptrace_seize(pid: int) -> None:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _check(_libc.unshare(flags))
+
+
+def mount(source: bytes, target: bytes, type: bytes | None, flags: int, data: bytes) -> None:
+    """mount(2)."""
+    _check(_libc.mount(source, target, type, ctypes.c_ulong(flags), data or None))
+
+
+def umount(target: bytes, flags: int) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(target, flags))

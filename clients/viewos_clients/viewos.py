@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from . import listing
+from . import listing, mounting
 from .output import complain, note, run
 from .session import locate
 from .um import seconds, service_text
@@ -88,14 +88,27 @@ def _doctor(asked: Namespace) -> int:
     return doctor(asked.json)
 
 
-def _needs_viewfs(asked: Namespace) -> int:
-    complain(f"viewos {asked.subcommand}", "needs the service viewfs, which is not installed")
-    return 1
+def _layers(asked: Namespace) -> int | None:
+    from . import layers
+
+    bodies: dict[str, Body] = {
+        "diff": layers.diff,
+        "commit": layers.commit,
+        "discard": layers.discard,
+        "layers": layers.layers,
+    }
+    return bodies[asked.subcommand](asked)
 
 
 _JSON = _arg("--json", action="store_true", help="as JSON, for programs")
 _WHICH = _arg("view", metavar="VIEW", nargs="?", help="SERVERID, SERVERID:ID or its name")
 _OF = _arg("-V", "--view", metavar="VIEW", help="SERVERID, SERVERID:ID or its name")
+_LAYER = (
+    _OF,
+    _arg("--layer", metavar="LAYER", help="one of no view: a directory, or @NAME"),
+    _arg("--target", metavar="DIRECTORY", help="what LAYER lies over, if it does not say so"),
+    _arg("paths", metavar="[VIEW] [PATH]", nargs="*", help="these, and what is below them"),
+)
 
 SUBCOMMANDS: Final[dict[str, Subcommand]] = {
     "ls": Subcommand(listing.ls, "list the views", _JSON),
@@ -122,8 +135,22 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
         _arg("position", metavar="POSITION", type=int, help="1 is asked first"),
         _OF,
     ),
-    "mount": Subcommand(_needs_viewfs, "mount in a view", raw="[ARG]..."),
-    "umount": Subcommand(_needs_viewfs, "unmount in a view", raw="[ARG]..."),
+    "mount": Subcommand(
+        mounting.mount,
+        "mount in a view; alone, the same as mounts",
+        *mounting.MOUNT_OPTIONS,
+        _arg("words", metavar="SOURCE DIRECTORY [VIEW]", nargs="*"),
+        _OF,
+        _JSON,
+    ),
+    "umount": Subcommand(
+        mounting.umount,
+        "unmount in a view",
+        *mounting.UMOUNT_OPTIONS,
+        _arg("directory", metavar="DIRECTORY"),
+        _WHICH,
+    ),
+    "mounts": Subcommand(mounting.mounts, "list what services have mounted", _WHICH, _JSON),
     "exec": Subcommand(
         _exec,
         "run PROG in a view; at a terminal it has one of its own",
@@ -143,9 +170,21 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
         _arg("-n", "--interval", metavar="SECONDS", type=seconds, default=1.0, help="1"),
         _WHICH,
     ),
-    "diff": Subcommand(_needs_viewfs, "what a copy-on-write layer changed", raw="[ARG]..."),
-    "commit": Subcommand(_needs_viewfs, "write a copy-on-write layer's changes", raw="[ARG]..."),
-    "discard": Subcommand(_needs_viewfs, "forget a copy-on-write layer's changes", raw="[ARG]..."),
+    "diff": Subcommand(
+        _layers,
+        "what a copy-on-write layer changed",
+        _arg("--patch", action="store_true", help="as a patch for patch(1) and git apply"),
+        *_LAYER,
+        _JSON,
+    ),
+    "commit": Subcommand(
+        _layers,
+        "carry a copy-on-write layer's changes out",
+        _arg("--force", action="store_true", help="overwrite what was changed outside meanwhile"),
+        *_LAYER,
+    ),
+    "discard": Subcommand(_layers, "forget a copy-on-write layer's changes", *_LAYER),
+    "layers": Subcommand(_layers, "list the layers that have a name", _JSON),
     "stop": Subcommand(
         _stop,
         "end all processes of a view",
@@ -192,7 +231,7 @@ def main() -> int:
             parser.add_argument(*names, **options)
         rest = args[1:]
         if not row.raw:
-            asked = parser.parse_args(rest)
+            asked = parser.parse_intermixed_args(rest)
         else:
             parser.usage = f"viewos {name} {row.raw}"
             if rest[:1] in (["-h"], ["--help"]):

@@ -159,12 +159,6 @@ def test_an_unknown_subcommand_is_named(run: Run) -> None:
     assert (status, said.splitlines()[0]) == (2, "viewos: no such subcommand: nosuch")
 
 
-@pytest.mark.parametrize("name", ["mount", "umount", "diff", "commit", "discard"])
-def test_what_comes_later_says_what_it_needs(run: Run, name: str) -> None:
-    line = f"viewos {name}: needs the service viewfs, which is not installed\n"
-    assert failed(run("viewos", name, "-t", "tmpfs", "a", "b")) == (1, line)
-
-
 def test_ls_lists_views_as_a_table_and_as_json(run: Run, outside: FakeSupervisor) -> None:
     outside.root.services.append(FakeLoaded(Misc(), "misc"))
     outside.branch(1).since += 60

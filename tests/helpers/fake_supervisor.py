@@ -91,6 +91,7 @@ class FakeMounts:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.mounted: list[tuple[Mounted, str]] = []
 
     async def request(self, type: str, options: bytes, source: bytes, target: bytes) -> None:
         if type == "nosuch":
@@ -103,7 +104,12 @@ class FakeMounts:
         self.asked.append((target, flags))
 
     def listing(self) -> list[tuple[Mounted, str]]:
-        return []
+        return self.mounted
+
+    def alias(self, name: str, type: str) -> None:
+        if name == type:
+            raise OSError(errno.ELOOP, f"{type} stands for {name}")
+        self.asked.append(("alias", name, type))
 
 
 class FakeSpaces:

@@ -1,4 +1,4 @@
-"""The verbs "mount", "umount" and "mounts": the file tree of a view, as its owner.
+"""The verbs "mount", "umount", "mounts", "fsalias": the file tree of a view, as its owner.
 
 Paths are absolute, of the view. What mount(8) would make flags of stands among the options:
 ``bind``, ``remount``, ``ro``. Outside of the view nobody may mount in it; here its owner may.
@@ -20,6 +20,7 @@ class Mounts(Protocol):
     async def request(self, type: str, options: bytes, source: bytes, target: bytes) -> None: ...
     async def umount(self, target: bytes, flags: int) -> None: ...
     def listing(self) -> list[tuple[Mounted, str]]: ...
+    def alias(self, name: str, type: str) -> None: ...
 
 
 class Spaces(Protocol):
@@ -79,6 +80,14 @@ async def mounts(sv: Supervisor, ask: Ask, view: int | None) -> Any:
     ]
 
 
+async def fsalias(sv: Supervisor, ask: Ask, view: int | None, alias: str, type: str) -> Any:
+    """Let a name stand for a mount type, "" for none; nil."""
+    try:
+        _mounts(sv, ask.view).alias(alias, type)
+    except OSError as error:
+        raise _refusal(f"no alias {alias}", error) from error
+
+
 def _mounts(sv: Supervisor, view: View) -> Mounts:
     found = sv.spaces.mounting(view)
     if found is None:
@@ -102,3 +111,4 @@ def _refusal(what: str, error: Exception) -> Refusal:
 HANDLERS["mount"] = mount
 HANDLERS["umount"] = umount
 HANDLERS["mounts"] = mounts
+HANDLERS["fsalias"] = fsalias

@@ -92,6 +92,9 @@ VERBS: Final[dict[str, Verb]] = {
         target=_PATH,
     ),  # nil; paths of the view, as its owner; flags stand among the options
     "umount": Verb(_OWNER, view=_VIEW, target=_PATH, flags=Kind(int, 0, 15)),  # nil; MNT_*
+    "fsalias": Verb(
+        _OWNER, view=_VIEW, alias=Kind(str, 1, 255), type=Kind(str, 0, 255)
+    ),  # nil; "": no more
     "mounts": Verb(_ANY, view=_VIEW),  # [{id, type, source, target, options, service, permanent}]
     "stop": Verb(_OWNER, view=_VIEW, seconds=_SECONDS),  # nil, when all have ended
     "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil, or a line
@@ -121,6 +124,7 @@ GUARDED: Final[dict[str, tuple[int, str]]] = {
     "ask": _SYS_ADMIN,
     "mount": _SYS_ADMIN,
     "umount": _SYS_ADMIN,
+    "fsalias": _SYS_ADMIN,
 }
 """What a process inside a secure view may ask with a capability only: its number, capabilities(7),
 and its name. "exec" is one of them, for it runs as the view's owner, with all that this means."""

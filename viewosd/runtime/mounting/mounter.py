@@ -52,9 +52,33 @@ class Mounter:
         self.view, self.space, self.records = view, space, records
         self.plain = Plain(space, (os.geteuid(), os.getegid()) if space.ordinary else None)
         self._attaching = trio.Lock()
+        self.aliases: dict[str, str] = {}
+        """Other names of types; what one stands for may be an alias in turn."""
+
+    def alias(self, name: str, type: str) -> None:
+        """Let a name stand for a type; "" lets it stand for itself again.
+
+        Raises:
+            OSError: ELOOP, it would stand for itself by way of others.
+        """
+        before = self.aliases.pop(name, None)
+        if not type:
+            return
+        if self.real(type) == name:
+            if before is not None:
+                self.aliases[name] = before
+            raise OSError(errno.ELOOP, f"{type} stands for {name}")
+        self.aliases[name] = type
+
+    def real(self, type: str) -> str:
+        """The type that a name stands for."""
+        while type in self.aliases:
+            type = self.aliases[type]
+        return type
 
     def offering(self, type: str | None) -> Service | None:
         """The first service, in search order, that has a mount type."""
+        type = type and self.real(type)
         for loaded in self.view.services:
             service: Service = loaded.service
             if type in service.mounts:
@@ -81,6 +105,7 @@ class Mounter:
 
     async def _mount(self, asked: Asked, caller: Caller, given: int) -> None:
         asked.data, permanent = opts.take(asked.data, opts.PERMANENT)
+        asked.type = asked.type and self.real(asked.type)
         service = self.offering(asked.type) if ms.is_new(asked.flags) else None
         source, target, point = -1, -1, None
         try:

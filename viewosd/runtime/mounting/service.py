@@ -69,11 +69,17 @@ class Mounting(ContextCalls, TreeCalls):
         await self.records.drop(self.records.all)
 
     def describe(self) -> Any:
-        return self.records.describe()
+        return {"mounts": self.records.describe(), "aliases": self.mounter.aliases}
 
     def restore(self, state: Any) -> None:
-        self.records.restore(state)
+        self.records.restore(state["mounts"])
+        self.mounter.aliases = dict(state["aliases"])
         self.look()
+
+    def alias(self, name: str, type: str) -> None:
+        """Let a name stand for a mount type, "" for none. Raises OSError: ELOOP."""
+        self.mounter.alias(name, type)
+        self.remember()
 
     def in_use(self, service: Service) -> int:
         """How many mounts of a service there are."""
@@ -152,7 +158,9 @@ class Mounting(ContextCalls, TreeCalls):
 
     def _is_the_kernels(self, asked: Asked, tracee: Tracee) -> bool:
         """Root's mount: is there nothing in it that we must do, or know of?"""
-        if ms.is_new(asked.flags) and self.mounter.offering(asked.type) is not None:
+        if ms.is_new(asked.flags) and (
+            self.mounter.offering(asked.type) is not None or asked.type in self.mounter.aliases
+        ):
             return False
         if opts.take(asked.data, opts.PERMANENT)[1]:
             return False
