@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from viewosd import Return, Service, Tracee, Verdict, hook
 from viewosd.abi.mount import MS_RDONLY
-from viewosd.service import HookSpec
+from viewosd.service import HookSpec, Work
 from viewosd.space import Mounted, MountRequest, Space
 from viewosd.syscalls.files import Getdents
 
@@ -20,6 +20,7 @@ from . import cow, hidden, hide, plain, unsafe
 from .creating import Creating
 from .hidden import Hidden, Names
 from .layerdir import LayerDir
+from .layers.asking import work
 from .listing import list_without
 from .making import Making
 from .options import OVERLAID, Wish, invalid, parse
@@ -35,7 +36,7 @@ class Layered:
     Attributes:
         target, mode: as asked for.
         tree: what was made, to be mounted once more (``renew``); -1 if that is lost.
-        layer: where its changes go.
+        layer: where its changes go; between: the names of the layers between it and the target.
         hidden: what it hides.
     """
 
@@ -43,6 +44,7 @@ class Layered:
     mode: str
     tree: int = -1
     layer: LayerDir | None = None
+    between: tuple[str, ...] = ()
     hidden: Hidden | None = None
 
 
@@ -75,7 +77,7 @@ class ViewFs(Creating, Service):
         if wish.mode == "hide":
             return await self._hide(request)
         made = await self._make(request, wish)
-        record = Layered(request.target, wish.mode, layer=made.layer)
+        record = Layered(request.target, wish.mode, layer=made.layer, between=wish.layers[1:])
         try:
             record.tree = await request.space.clone(made.tree)
             if made.below:
@@ -158,6 +160,15 @@ class ViewFs(Creating, Service):
             raise OSError(errno.EIO, "the view has no mounts")
         return space
 
+    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Work:
+        """``diff``, ``commit`` and ``discard`` of the layers: layers/asking.py."""
+        layers = [
+            (record.target, record.layer.path, record.between)
+            for record in self.mounted
+            if record.layer is not None
+        ]
+        return work(what, arguments, layers)
+
     # Hidden names
 
     @hook(Getdents)
@@ -182,7 +193,7 @@ class ViewFs(Creating, Service):
             [
                 record.target,
                 record.mode,
-                record.layer and [record.layer.path, record.layer.unnamed],
+                record.layer and [record.layer.path, record.layer.unnamed, list(record.between)],
                 record.hidden and record.hidden.describe(),
             ]
             for record in self.mounted
@@ -195,7 +206,8 @@ class ViewFs(Creating, Service):
         for target, mode, layer, names in state["mounted"]:
             record = Layered(target, mode)
             if layer is not None:
-                record.layer = _again(*layer)
+                path, unnamed, between = layer
+                record.layer, record.between = _again(path, unnamed), tuple(between)
             if names is not None:
                 record.hidden = hidden.restored(names)
                 self.names.add(record.hidden)

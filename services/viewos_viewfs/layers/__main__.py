@@ -51,9 +51,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if asked.what == "layers":
             return _layers(asked)
-        on = [_on(*pair) for pair in asked.on or ()]
+        on = [_on(layers, target) for target, *layers in asked.on or ()]
         if asked.layer is not None:
-            on.append(_on(asked.layer, asked.target))
+            on.append(_on(stack_of(asked.layer), asked.target))
         if not on:
             raise LayerError("there is no copy-on-write layer here; --cow PATH makes one")
         return _COMMANDS[asked.what](asked, on)
@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("viewos_viewfs.layers", description=__doc__)
     parser.add_argument("what", choices=(*_COMMANDS, "layers"))
-    parser.add_argument("--on", nargs=2, action="append", metavar=("LAYER", "TARGET"))
+    parser.add_argument("--on", nargs="+", action="append", metavar=("TARGET", "LAYER"))
     parser.add_argument("--layer", metavar="LAYER[:LAYER]...", help="a directory, or @NAME")
     parser.add_argument("--target", help="what it lies over, where it does not say so itself")
     parser.add_argument("--mounted", action="store_true", help="a view has them mounted")
@@ -81,12 +81,9 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _on(text: str, target: str | None) -> On:
-    layer, *between = map(Layer, stack_of(text) if target is None or ":" in text else [text])
-    if target is None:
-        target = layer.target()
-    layer.meta()
-    return On(layer, os.path.abspath(target), between)
+def _on(layers: Sequence[str], target: str | None) -> On:
+    layer, *between = map(Layer, layers)
+    return On(layer, os.path.abspath(target or layer.target()), between)
 
 
 def _more(error: OSError) -> str:

@@ -1,0 +1,36 @@
+"""What a client asks of a view's layers becomes a command line, or is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from viewos_viewfs import ViewFs
+from viewos_viewfs.layers.asking import work
+from viewosd.errors import ServiceError
+
+
+def test_a_command_names_every_layer_and_what_it_lies_over():
+    layers = [(b"/t", b"/l", ()), (b"/u", b"/m", ("base",))]
+    words = work("diff", {"json": True, "patch": False, "paths": [b"/t/-x"]}, layers).argv[4:]
+    assert words == (
+        "diff", "--json", "--on", "/t", "/l", "--on", "/u", "/m", "@base", "--mounted", "--", "/t/-x",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments", "line"),
+    [
+        ("nosuch", {}, "viewfs has no command nosuch"),
+        ("diff", {"force": True}, "diff has no option force"),
+        ("commit", {"paths": ["text"]}, "commit: paths is a list of paths"),
+        ("commit", {"paths": [b"\0"]}, "commit: paths is a list of paths"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(what, arguments, line):
+    with pytest.raises(ServiceError) as caught:
+        work(what, arguments, [])
+    assert str(caught.value) == line
+
+
+async def test_the_service_answers_with_the_command():
+    assert (await ViewFs().ask("discard", {})).argv[-2:] == ("--mounted", "--")
