@@ -12,7 +12,7 @@ it takes stay the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 DIRECTORY = 0o040755
 """The type and mode bits of a served tree's root unless said otherwise: S_IFDIR and 0755."""
@@ -96,6 +96,43 @@ class Space(Protocol):
             options: of fuse, beside ``default_permissions`` and ``allow_other``: mount.fuse(8).
         """
 
+    async def host(
+        self,
+        argv: Sequence[str | bytes],
+        target: bytes,
+        source: bytes | None = None,
+        *,
+        lock: int = 0,
+        what: str,
+    ) -> tuple[int, Mapping[str, int]]:
+        """A FUSE file system, attached nowhere, served by a program of somebody else's in the view.
+
+        The program runs with the owner's rights and environment, sees what is mounted now, and is
+        no process of the view. It mounts at ``target``, which nobody else sees.
+
+        Args:
+            argv: of the program, which is to stay in the foreground; looked for in PATH.
+            target: the mountpoint, an absolute path of the view.
+            source: an absolute path that it reads, if it does.
+            lock: ``source`` is an image: fcntl.LOCK_EX, it will be written (EBUSY if it is mounted
+                already); LOCK_SH, it will be read. It is unlocked when the program has ended.
+            what: what lines of the log begin with; what the program says goes there.
+
+        Returns:
+            The tree, and where the program is found, for `ended`.
+
+        Raises:
+            OSError: it has not mounted, the text has what it said last: ENOPKG, there is no such
+                program; EINVAL, it has ended; ETIMEDOUT, it has been ended.
+        """
+
+    async def ended(self, where: Mapping[str, int]) -> bool:
+        """Wait until a hosted program, of which nothing is mounted now, has written back and ended.
+
+        Returns:
+            False: its file system is in use elsewhere, or a minute was not enough.
+        """
+
     def open(self, path: bytes, flags: int) -> int:
         """Open an absolute path of the view as its owner: O_PATH, O_DIRECTORY, O_NOFOLLOW …"""
 
@@ -116,6 +153,7 @@ class MountRequest:
         options: the rest, split at commas: (name, value), a bare one has the value "".
         space: where it is to be.
         created: nothing was there: the mountpoint was made for this mount, and goes with it.
+        keep: what the service wants to find again in `Mounted.keep`: numbers, str, lists, dicts.
     """
 
     def __init__(
@@ -133,6 +171,7 @@ class MountRequest:
         self.type, self.source, self.target, self.target_fd = type, source, target, target_fd
         self.flags, self.options, self.space = flags, list(options), space
         self._open, self.created = open, created
+        self.keep: Any = None
 
     def open(self, path: bytes, flags: int) -> int:
         """Open a path as whoever asks for the mount would: its root, its directory.
@@ -153,9 +192,11 @@ class Mounted:
         id: counted up in the view; a service may remember things by it.
         type, source, target, flags, options: as in `MountRequest`.
         permanent: it can't be taken away (EBUSY).
+        keep: as the service has set it in the request; a branch and a successor have it too.
     """
 
     def __init__(self, id: int, request: MountRequest, permanent: bool) -> None:
         self.id, self.permanent = id, permanent
         self.type, self.source, self.target = request.type, request.source, request.target
         self.flags, self.options = request.flags, request.options
+        self.keep = request.keep

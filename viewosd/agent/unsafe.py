@@ -32,7 +32,11 @@ SYS_FSMOUNT: Final = 432
 SYS_FSPICK: Final = 433
 SYS_OPENAT2: Final = 437
 SYS_MOUNT_SETATTR: Final = 442  # 5.12
+SYS_PIDFD_GETFD: Final = 438  # 5.6
 SYS_PIVOT_ROOT: Final = 41 if os.uname().machine == "aarch64" else 155
+
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_RAISE: Final = 2
 
 AT_FDCWD: Final = -100
 AT_EMPTY_PATH: Final = 0x1000
@@ -58,6 +62,26 @@ def drop_capabilities() -> None:
     header = cap_user_header(version=LINUX_CAPABILITY_VERSION_3, pid=0)
     none = cap_user_data(effective=0, permitted=0, inheritable=0)
     check(libc.capset(header.pack(), none.pack() * LINUX_CAPABILITY_U32S_3), "capset")
+
+
+def keep_in_programs(capability: int) -> None:
+    """What this process executes has a capability, whoever it belongs to: PR_CAP_AMBIENT(2const).
+
+    All others go with exec, unless root executes.
+    """
+    header = cap_user_header(version=LINUX_CAPABILITY_VERSION_3, pid=0).pack()
+    sets = ctypes.create_string_buffer(12 * LINUX_CAPABILITY_U32S_3)
+    check(libc.capget(header, sets), "capget")
+    words = list(struct.unpack("=6I", sets.raw))
+    words[2 + 3 * (capability // 32)] |= 1 << capability % 32
+    check(libc.capset(header, struct.pack("=6I", *words)), "capset")
+    number, zero = ctypes.c_ulong(capability), ctypes.c_ulong(0)
+    check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, zero, zero), "prctl")
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A duplicate of another process's descriptor, close-on-exec: pidfd_getfd(2)."""
+    return check(_syscall(SYS_PIDFD_GETFD, pidfd, number, 0), "pidfd_getfd")
 
 
 def mount(

@@ -11,12 +11,15 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ..keeper import unsafe
 from ..keeper.processes import start_of
 
 log = logging.getLogger("viewosd")
+
+HOST: Final = b"viewos-fuse"
+"""The name of hosts: `viewosd.agent.host`."""
 
 
 class Helpers:
@@ -51,6 +54,14 @@ class Helpers:
     def add(self, pid: int) -> None:
         """A process that is a helper: one that a dead supervisor has forked."""
         self._starts[pid] = start_of(pid)
+
+    def may_take_long(self, pid: int) -> bool:
+        """Does it host a program that may have much to write back?"""
+        try:
+            with open(f"/proc/{pid}/comm", "rb") as comm:
+                return comm.read().rstrip() == HOST
+        except OSError:
+            return False
 
     def forget_ended(self) -> None:
         """Drop those that have ended."""

@@ -26,7 +26,8 @@ class Members:
         left_out: children of strangers, with their start times, that were there when these were
             attached, and are no members.
         adopted: process id to the branch root that it counts to, though not below it.
-        helpers: processes of ours that are below the ancestor and of no view.
+        helpers: processes of ours that are below the ancestor and of no view, as those that they
+            start.
     """
 
     def __init__(self, ancestor: int, besides: int = 0) -> None:
@@ -63,7 +64,7 @@ class Members:
         if self.besides:
             found = [p for p in found if p != self.besides] + descendants(self.besides)
         if self.helpers:
-            found = [p for p in found if p not in self.helpers]
+            found = self._without_helpers(found)
         for pid in list(self.strangers):
             if parent_of(pid) in self.strangers and pid not in self.left_out:
                 continue  # found below its parent
@@ -85,11 +86,21 @@ class Members:
 
     def has(self, pid: int) -> bool:
         """Is this process, or the process of this thread, one of ours?"""
-        if pid in (self.ancestor, self.besides) or pid in self.helpers:
+        if pid in (self.ancestor, self.besides):
+            return False
+        if self.helpers and any(p in self.helpers for p in lineage(pid)):
             return False
         if self.ancestor and descends(pid, self.ancestor):
             return True
         return any(self._follows(pid, s) for s in self.strangers if self.still(s))
+
+    def _without_helpers(self, found: list[int]) -> list[int]:
+        """Without helpers and what they have started; parents come before their children."""
+        theirs: set[int] = set()
+        for pid in found:
+            if pid in self.helpers or parent_of(pid) in theirs:
+                theirs.add(pid)
+        return [pid for pid in found if pid not in theirs]
 
     def alive(self, pid: int) -> bool:
         """Does it run, in any state but dead?"""
@@ -136,7 +147,7 @@ class Members:
 
     def any_below(self, pid: int) -> bool:
         """Has a process any descendant that has not ended, and is of a view?"""
-        return any(self.alive(p) for p in descendants(pid) if p not in self.helpers)
+        return any(self.alive(p) for p in self._without_helpers(descendants(pid)))
 
     def forget_branches(self) -> None:
         """Views came or went."""

@@ -29,7 +29,7 @@ from ..agent.unsafe import AT_RECURSIVE
 from ..errors import ViewError
 from ..keeper.processes import state_of
 from ..space import DIRECTORY
-from . import unsafe
+from . import hosts, unsafe
 from .helpers import Helpers, pair
 from .treeservers import TreeServers
 
@@ -225,7 +225,9 @@ class ViewSpace:
                 ("rootmode", f"{root_mode:o}"),
                 ("user_id", str(os.geteuid())),
                 ("group_id", str(os.getegid())),
-                ("allow_other", None),
+                # An ordinary user's has one user; and the supervisor, which is not in its user
+                # namespace, must look into it: fs/fuse/dir.c:fuse_allow_current_process().
+                *([] if self.ordinary else [("allow_other", None)]),
                 *options,
             ]
         )
@@ -238,6 +240,22 @@ class ViewSpace:
         finally:
             os.close(device)
         return mount
+
+    async def host(
+        self,
+        argv: Sequence[str | bytes],
+        target: bytes,
+        source: bytes | None = None,
+        *,
+        lock: int = 0,
+        what: str,
+    ) -> tuple[int, Mapping[str, int]]:
+        self.agent()  # or there would be no namespaces
+        job = hosts.job(argv, target, source, lock, what)
+        return await hosts.start(self._helpers, self.namespaces, job)
+
+    async def ended(self, where: Mapping[str, int]) -> bool:
+        return await hosts.ended(where)
 
     def open(self, path: bytes, flags: int) -> int:
         root = os.open(f"/proc/{self.agent()}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -23,6 +23,7 @@ from . import arming
 from .armory import BESIDES
 from .captive import Captive, name_of
 from .entering import Outside, enter, mnt_of
+from .hosts import FLUSH_S
 from .latecomers import Latecomers
 from .space import ViewSpace
 from .spawn import Program
@@ -162,9 +163,12 @@ class Spaces:
     async def close_all(self) -> None:
         """The supervisor ends: nothing of it is left when this returns."""
         until = time.monotonic() + END_S
+        last = time.monotonic() + FLUSH_S
         while left := self._helpers.pids():
             if time.monotonic() > until:
                 for pid in left:
+                    if time.monotonic() < last and self._helpers.may_take_long(pid):
+                        continue
                     log.error("helper %d does not end and is killed", pid)
                     os.kill(pid, signal.SIGKILL)
                 until += END_S

@@ -150,6 +150,24 @@ class FakeSpace:
             return self._fake()
         return self._agent.create([], b"tmpfs", [[b"source", b"served"]], 0)[1][0]
 
+    async def host(
+        self,
+        argv: Sequence[str | bytes],
+        target: bytes,
+        source: bytes | None = None,
+        *,
+        lock: int = 0,
+        what: str,
+    ) -> tuple[int, Mapping[str, int]]:
+        self._called("host", argv=list(argv), target=target, source=source, lock=lock, what=what)
+        if self._agent is None:
+            return self._fake(), {"pid": 0}
+        return self._agent.create([], b"tmpfs", [[b"source", b"hosted"]], 0)[1][0], {"pid": 0}
+
+    async def ended(self, where: Mapping[str, int]) -> bool:
+        self._called("ended", where=dict(where))
+        return True
+
     def open(self, path: bytes, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
 

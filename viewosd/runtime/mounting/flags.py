@@ -134,8 +134,9 @@ def attributes(flags: int) -> int:
     return found | (MOUNT_ATTR_NOATIME if flags & MS_NOATIME else 0)
 
 
-MODES: Final = ("bind", "move")
-"""Words that a service's type may take for a mode of its own, as viewfs does."""
+OWN: Final = ("bind", "move", "rw")
+"""Words in which a service's type may see more than a flag: a mode, or that an image is to be
+written."""
 
 
 def from_words(

@@ -242,12 +242,13 @@ class Mounter:
                 else:
                     mount = await self._attach(tree, asked, target, point)
         except BaseException:
+            if tree is not None:
+                os.close(tree)  # first: who serves it ends with it
             with trio.CancelScope(shield=True):
                 await service.umounted(mounted)
             raise
-        finally:
-            if tree is not None:
-                os.close(tree)
+        if tree is not None:
+            os.close(tree)
         return Record(mounted, service.name, mount, point)
 
     async def _attach(

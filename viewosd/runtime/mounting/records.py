@@ -152,6 +152,7 @@ class Records:
                 "flags": r.mounted.flags,
                 "options": [[os.fsencode(n), os.fsencode(v)] for n, v in r.mounted.options],
                 "permanent": r.mounted.permanent,
+                "keep": r.mounted.keep,
                 "service": r.service,
                 "mount": r.mount,
                 "line": [r.line.device, r.line.root, r.line.type] if r.line else None,
@@ -168,7 +169,7 @@ class Records:
         table = self.table()
         for one in state:
             mounted = Mounted.__new__(Mounted)
-            for name in ("id", "type", "source", "target", "flags", "permanent"):
+            for name in ("id", "type", "source", "target", "flags", "permanent", "keep"):
                 setattr(mounted, name, one[name])
             mounted.options = [(os.fsdecode(n), os.fsdecode(v)) for n, v in one["options"]]
             record = Record(mounted, one["service"], one["mount"], None)

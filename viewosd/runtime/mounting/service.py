@@ -110,7 +110,7 @@ class Mounting(ContextCalls, TreeCalls):
         Raises:
             OSError: as mount(2); its text is the reason where one is known.
         """
-        kept = ms.MODES if self.mounter.offering(type) else ()
+        kept = ms.OWN if self.mounter.offering(type) else ()
         given, rest = ms.from_words(opts.split(os.fsencode(options)), kept)
         asked = Asked(type or None, source, target, flags | given, opts.join(rest))
         await self._mount(asked, Owner(self.space, alone))

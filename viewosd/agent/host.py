@@ -1,0 +1,405 @@
+"""A host: the process in which a FUSE program of somebody else's runs for a view, and its parent.
+
+    host (in a copy of the view's mount namespace)
+     ├── program        mounts at the mountpoint's path: nobody else has this namespace
+     └── probe          asks the new root for its attributes: the answer says that it is served
+
+What the program has mounted is cloned, sent to the supervisor, which attaches it in the view, and
+let go here. So the file system lives as long as it is used in a view; then the program hears of it
+and ends as it does after any umount. The program sees what was mounted in the view before it, so an
+image may lie there.
+
+The host outlives supervisors. It keeps the image locked, logs what the program says and how it
+ends, and answers one question: is the file system gone, and the program only writing back what it
+has? It keeps both ends of the conversation; a supervisor takes a duplicate (pidfd_getfd(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from shutil import which
+from typing import Any, Final, NoReturn
+
+from ..abi.capability import CAP_SYS_ADMIN
+from ..abi.mount import (
+    MNT_DETACH,
+    MS_REC,
+    MS_SLAVE,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    UMOUNT_NOFOLLOW,
+)
+from ..keeper.processes import descendants
+from ..keeper.unsafe import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from . import frames, namespaces, unsafe
+
+log = logging.getLogger("viewosd")
+
+START_S: Final = 60.0
+"""Seconds until a program must have mounted; one that asks the network may take long."""
+KILL_S: Final = 2.0
+"""Seconds that a program which is told to end is given."""
+TURN_S: Final = 1.0
+"""How often is looked whether the supervisor that waits for us still lives."""
+KEPT: Final = 4096
+"""Bytes of what a program said last that are its error's text."""
+FUSE_DEVICE: Final = os.makedev(10, 229)  # MISC_MAJOR, FUSE_MINOR: include/linux/miscdevice.h
+
+GONE: Final = "gone"
+"""The one question."""
+
+
+@dataclass
+class Job:
+    """What is to be hosted.
+
+    Attributes:
+        argv, environ: of the program; it is looked for in PATH, and where administrators' are.
+        target: the mountpoint, a path of the view.
+        source: an absolute path of the view that the program reads; None: there is none.
+        lock: what ``source`` is: fcntl.LOCK_EX, an image that will be written; LOCK_SH, one that
+            will not be; 0, something else.
+        what: what log lines begin with.
+    """
+
+    argv: list[bytes]
+    environ: dict[bytes, bytes]
+    target: bytes
+    source: bytes | None
+    lock: int
+    what: str
+
+
+def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job) -> None:
+    """Be the host of one program, until that has ended.
+
+    Args:
+        end: the answer goes there; then it is listened to.
+        other: the other end's number, for a supervisor to take.
+    """
+    _keep_the_log()
+    try:
+        namespaces.come_back(ours)
+        for fd in ours:
+            if fd is not None:
+                os.close(fd)  # the view's mounts would live as long as we
+        unsafe.unshare(unsafe.CLONE_NEWNS)
+        # What the system unmounts is to go here too, and nothing of ours is to be seen anywhere.
+        unsafe.mount(None, b"/", None, MS_REC | MS_SLAVE)
+        image = _lock(job.source, job.lock) if job.source and job.lock else -1
+        host = Host(end, job, ours[0] is not None, image)
+    except OSError as error:
+        _refuse(end, error)
+        return
+    host.run()
+
+
+class Host:
+    """One program, from its start to its end."""
+
+    def __init__(self, end: socket.socket, job: Job, ordinary: bool, image: int) -> None:
+        self._end, self._job = end, job
+        self._image = image  # locked as long as it is open
+        self._before = {number for number, _, _ in _mounts()}
+        self._supervisor = os.getppid()
+        self._said = b""
+        self._line = b""
+        self._probe = 0
+        self._mounted = False
+        self._device = -1
+        self._left = False  # it has ended, and the file system is there
+        self._status = 0
+        self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # one that puts itself into the background stays below us
+        self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._output, output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._output, False)
+        self._program = os.fork()
+        if not self._program:
+            _be_program(job, output, ordinary)
+        os.close(output)
+
+    def run(self) -> None:
+        until = time.monotonic() + START_S
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        poll.register(self._output, select.POLLIN)
+        poll.register(self._table, select.POLLERR | select.POLLPRI)
+        while True:
+            self._look()
+            for fd, event in poll.poll(None if self._mounted else TURN_S * 1000):
+                if fd == self._wake:
+                    os.read(self._wake, 4096)
+                elif fd == self._output and not self._hear():
+                    poll.unregister(self._output)
+                elif fd == self._table and self._mounted:
+                    poll.unregister(self._table)
+                elif fd == self._end.fileno() and event & select.POLLIN:
+                    self._answer()
+            was = self._mounted
+            if not self._collect():
+                self._over()
+                return
+            if self._mounted and not was:
+                poll.register(self._end, select.POLLIN)
+            if not self._mounted and (time.monotonic() > until or self._is_alone()):
+                self._kill()
+                text = f"it has not mounted anything within {START_S:.0f} seconds"
+                _refuse(self._end, OSError(errno.ETIMEDOUT, self._why(text)))
+                return
+
+    def _is_alone(self) -> bool:
+        return os.getppid() != self._supervisor
+
+    # -- what the program does
+
+    def _look(self) -> None:
+        """Has it mounted? Then somebody asks for the root's attributes."""
+        if self._mounted or self._probe or not self._has_mounted():
+            return
+        self._probe = os.fork()
+        if not self._probe:
+            code = errno.EIO
+            try:
+                signal.set_wakeup_fd(-1)
+                os.stat(self._job.target)
+                code = 0
+            except OSError as error:
+                code = error.errno or code
+            finally:
+                os._exit(code)
+
+    def _has_mounted(self) -> bool:
+        return any(
+            point == self._job.target and kind.startswith(b"fuse") and number not in self._before
+            for number, point, kind in _mounts()
+        )
+
+    def _collect(self) -> bool:
+        """What has ended. False: all has."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if not pid:
+                return True
+            if pid == self._probe:
+                if os.waitstatus_to_exitcode(status) != errno.ENOTCONN and not self._mounted:
+                    self._hand_over()
+                continue
+            if pid == self._program:
+                self._status = os.waitstatus_to_exitcode(status)
+            if self._device >= 0:
+                # As long as we have it nobody is told that the server is gone.
+                gone = self._gone()
+                os.close(self._device)
+                self._device = -1
+                if not gone:
+                    self._device = _device_of(descendants(os.getpid()))
+                    self._left = self._device < 0
+
+    def _hand_over(self) -> None:
+        target = self._job.target
+        flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+        try:
+            tree = unsafe.open_tree(unsafe.AT_FDCWD, target, flags)
+        except OSError as error:
+            self._kill()
+            _refuse(self._end, error)
+            os._exit(1)
+        unsafe.umount2(target, MNT_DETACH)
+        self._let_go()
+        self._device = _device_of(descendants(os.getpid()))
+        frames.send(self._end, [0, 0, "", None], [tree])
+        os.close(tree)
+        self._mounted = True
+
+    def _let_go(self) -> None:
+        """Other served and overlaid mounts that are copied here would live on after their umount.
+        What the image lies on stays, as it would stay busy outside.
+        """
+        needed = self._job.source or b"/"
+        for _, point, kind in reversed(list(_mounts())):
+            below = point.rstrip(b"/") + b"/"
+            if kind.startswith((b"fuse", b"overlay")) and not needed.startswith(below):
+                with contextlib.suppress(OSError):  # it is the system's, and locked
+                    unsafe.umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW)
+
+    def _hear(self) -> bool:
+        """What it says goes to the log; False: it will say no more."""
+        try:
+            data = os.read(self._output, 1 << 16)
+        except BlockingIOError:
+            return True
+        self._said = (self._said + data)[-KEPT:]
+        *lines, self._line = (self._line + data).split(b"\n")
+        if not data or len(self._line) > KEPT:
+            lines, self._line = [*lines, self._line], b""
+        for line in lines:
+            if line.strip():
+                log.info("%s: %s", self._job.what, _text(line))
+        return bool(data)
+
+    # -- questions, and the end
+
+    def _gone(self) -> bool:
+        """Is the file system gone? Source: fs/fuse/dev.c:fuse_dev_poll()."""
+        poll = select.poll()
+        poll.register(self._device, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+
+    def _answer(self) -> None:
+        question = frames.receive(self._end)
+        if question is not None:
+            (number, _, _), _ = question
+            known = self._device >= 0
+            frames.send(self._end, [number, 0, "", self._gone() if known else None], [])
+
+    def _over(self) -> None:
+        while self._hear() and select.select([self._output], [], [], 0)[0]:
+            pass
+        how = f"status {self._status}" if self._status >= 0 else f"signal {-self._status}"
+        if self._mounted:
+            if self._left:
+                how += f": nothing in {_text(self._job.target)} answers any more, umount it"
+            level = logging.ERROR if self._left or self._status else logging.INFO
+            log.log(level, "%s: %s has ended with %s", self._job.what, self._name(), how)
+            return
+        code = errno.EIO if self._status < 0 else errno.EINVAL
+        if self._status == _MISSING:
+            code = errno.ENOPKG
+        _refuse(self._end, OSError(code, self._why(f"it has ended with {how}")))
+
+    def _name(self) -> str:
+        return _text(os.path.basename(self._job.argv[0]))
+
+    def _why(self, how: str) -> str:
+        """The error's text: how it ended, and what it said last."""
+        said = [line for line in _text(self._said).splitlines() if line.strip()]
+        return f"{self._name()}: {how}" + "".join(f"; {line.strip()}" for line in said[-3:])
+
+    def _kill(self) -> None:
+        """End all that was started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            until = time.monotonic() + KILL_S
+            while time.monotonic() < until:
+                try:
+                    if not os.waitpid(-1, os.WNOHANG)[0]:
+                        time.sleep(0.01)
+                except ChildProcessError:
+                    return
+
+
+_MISSING: Final = 127
+"""The status with which a shell says so: sh(1)."""
+
+
+def _be_program(job: Job, output: int, ordinary: bool) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        # Killed without us it would be a process of the view; told to end it writes back.
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if ordinary and os.geteuid():
+            unsafe.keep_in_programs(CAP_SYS_ADMIN)  # so libfuse can mount: here, and nowhere else
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        job.environ.setdefault(b"PATH", os.defpath.encode())
+        job.environ[b"PATH"] += b":/usr/sbin:/sbin"
+        os.execvpe(job.argv[0], job.argv, job.environ)
+    except OSError as error:
+        os.write(2, (error.strerror or "").encode() + b"\n")
+        # A directory of PATH that may not be searched says EACCES of a program that is nowhere.
+        found = which(os.fsdecode(job.argv[0]), path=os.fsdecode(job.environ[b"PATH"]))
+        os._exit(126 if found else _MISSING)
+    finally:
+        os._exit(126)
+
+
+def _lock(path: bytes, lock: int) -> int:
+    """The image, open and locked: two writers would destroy it, and a writer what a reader sees."""
+    access = os.O_RDWR if lock == fcntl.LOCK_EX else os.O_RDONLY
+    fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EISDIR, f"{_text(path)} is a directory, no image")
+        fcntl.flock(fd, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise OSError(errno.EBUSY, f"{_text(path)} is mounted already") from None
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _mounts() -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, mountpoint and type of each mount: proc_pid_mountinfo(5)."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        for line in table:
+            before, _, after = line.partition(b" - ")
+            number, _, _, _, point, *_ = before.split(b" ")
+            yield (
+                int(number),
+                point.decode("unicode_escape").encode("latin-1"),
+                after.split(b" ")[0],
+            )
+
+
+def _device_of(pids: list[int]) -> int:
+    """The /dev/fuse that one of these processes has open; -1: none."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(FileNotFoundError):
+                    if os.stat(f"/proc/{pid}/fd/{name}").st_rdev == FUSE_DEVICE:
+                        return _take(pid, int(name))
+    return -1
+
+
+def _take(pid: int, number: int) -> int:
+    pidfd = os.pidfd_open(pid)
+    try:
+        return unsafe.pidfd_getfd(pidfd, number)
+    finally:
+        os.close(pidfd)
+
+
+def _keep_the_log() -> None:
+    """A log that is not open yet will be opened from within the view: by a way that leads out."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is None:
+            place, name = os.path.split(handler.baseFilename)
+            with contextlib.suppress(OSError):
+                there = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                handler.baseFilename = f"/proc/self/fd/{there}/{name}"
+
+
+def _refuse(end: socket.socket, error: OSError) -> None:
+    code = error.errno or errno.EIO
+    with contextlib.suppress(OSError):  # nobody waits any more
+        frames.send(end, [0, code, error.strerror or os.strerror(code), None], [])
+
+
+def _text(data: Any) -> str:
+    return bytes(data).decode(errors="replace")
