@@ -48,7 +48,10 @@ def enter(serverid: int, plan: Plan) -> None:
         with Session(serverid) as ours:
             view = ours.call("branch", plan.viewname)["view"]
             plan.serverid, plan.view = ours.serverid, view
+            loaded = {row["name"] for row in ours.call("list", view)} if plan.steps else set()
             for step in plan.steps:
+                if len(step) == 2 and step[1] in loaded and len(plan.steps) > len(plan.services):
+                    continue  # a shorthand needs it, and the view that we branch from has it
                 if len(step) == 2:
                     ours.call("add", view, os.fsencode(step[1]), False)
                 else:

@@ -49,6 +49,23 @@ def steps(name: str, words: Sequence[str], before: Sequence[Step]) -> list[Step]
     return [("service", service), mount]
 
 
+def make_layers(steps: Sequence[Step]) -> None:
+    """Make the directories that ``--cow PATH=LAYER`` names and that are not there yet.
+
+    Raises:
+        ShorthandError: one can't be made.
+    """
+    for step in steps:
+        if len(step) == 5 and step[1:3] == ("viewfs", "cow") and step[3] != b"none":
+            try:
+                os.mkdir(step[3], 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                text = f"layer {os.fsdecode(step[3])}: {error.strerror}"
+                raise ShorthandError(text) from None
+
+
 def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes]:
     """A step of the plan: "mount", type, options, source, target."""
     if name == "mount":

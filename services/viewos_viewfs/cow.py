@@ -284,6 +284,7 @@ def _layers(request: MountRequest, wish: Wish, like: os.stat_result) -> tuple[La
                 raise OSError(errno.EINVAL, f"viewfs: {text} is no layer") from None
             finally:
                 os.close(fd)
+        layer.lies_on(wish.layers[1:])
     except BaseException:
         for fd in below:
             os.close(fd)

@@ -17,6 +17,7 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import quote_from_bytes
 
@@ -129,6 +130,23 @@ class LayerDir:
         finally:
             os.close(at)
         return upper, work
+
+    def lies_on(self, names: Sequence[str]) -> None:
+        """Write down that layers of these names lie between it and the target.
+
+        A commit leaves it as it is then, for it goes on hiding what they have: layers/commit.py.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        meta = _meta(self.fd)
+        on = sorted({*meta.get("on", ()), *names})
+        if on != meta.get("on", []):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(b"meta.json.new", flags, 0o600, dir_fd=self.fd)
+            with open(fd, "w") as file:
+                json.dump(meta | {"on": on}, file)
+            os.rename(b"meta.json.new", b"meta.json", src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def _take_locks(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -36,7 +36,7 @@ class Layered:
     Attributes:
         target, mode: as asked for.
         tree: what was made, to be mounted once more (``renew``); -1 if that is lost.
-        layer: where its changes go; between: the names of the layers between it and the target.
+        layer: where its changes go.
         hidden: what it hides.
     """
 
@@ -44,7 +44,6 @@ class Layered:
     mode: str
     tree: int = -1
     layer: LayerDir | None = None
-    between: tuple[str, ...] = ()
     hidden: Hidden | None = None
 
 
@@ -77,7 +76,7 @@ class ViewFs(Creating, Service):
         if wish.mode == "hide":
             return await self._hide(request)
         made = await self._make(request, wish)
-        record = Layered(request.target, wish.mode, layer=made.layer, between=wish.layers[1:])
+        record = Layered(request.target, wish.mode, layer=made.layer)
         try:
             record.tree = await request.space.clone(made.tree)
             if made.below:
@@ -163,7 +162,7 @@ class ViewFs(Creating, Service):
     async def ask(self, what: str, arguments: Mapping[str, Any]) -> Work:
         """``diff``, ``commit`` and ``discard`` of the layers: layers/asking.py."""
         layers = [
-            (record.target, record.layer.path, record.between)
+            (record.layer.path, record.target)
             for record in self.mounted
             if record.layer is not None
         ]
@@ -193,7 +192,7 @@ class ViewFs(Creating, Service):
             [
                 record.target,
                 record.mode,
-                record.layer and [record.layer.path, record.layer.unnamed, list(record.between)],
+                record.layer and [record.layer.path, record.layer.unnamed],
                 record.hidden and record.hidden.describe(),
             ]
             for record in self.mounted
@@ -206,8 +205,7 @@ class ViewFs(Creating, Service):
         for target, mode, layer, names in state["mounted"]:
             record = Layered(target, mode)
             if layer is not None:
-                path, unnamed, between = layer
-                record.layer, record.between = _again(path, unnamed), tuple(between)
+                record.layer = _again(*layer)
             if names is not None:
                 record.hidden = hidden.restored(names)
                 self.names.add(record.hidden)

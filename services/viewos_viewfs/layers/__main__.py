@@ -23,7 +23,7 @@ from .changes import Change, as_line, as_row, printable, shown
 from .commit import Refused, commit, select
 from .discard import discard
 from .patch import patch
-from .store import Layer, LayerError, Part, by_part, named, stack_of
+from .store import Layer, LayerError, Part, by_part, named
 from .walk import Walk
 
 SHOWN: Final = 20
@@ -31,11 +31,10 @@ SHOWN: Final = 20
 
 
 class On(NamedTuple):
-    """A layer, what it lies over, and the layers between the two."""
+    """A layer, and what it lies over."""
 
     layer: Layer
     target: str
-    between: list[Layer]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,9 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if asked.what == "layers":
             return _layers(asked)
-        on = [_on(layers, target) for target, *layers in asked.on or ()]
+        on = [_on(*pair) for pair in asked.on or ()]
         if asked.layer is not None:
-            on.append(_on(stack_of(asked.layer), asked.target))
+            on.append(_on(asked.layer, asked.target))
         if not on:
             raise LayerError("there is no copy-on-write layer here; --cow PATH makes one")
         return _COMMANDS[asked.what](asked, on)
@@ -70,8 +69,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("viewos_viewfs.layers", description=__doc__)
     parser.add_argument("what", choices=(*_COMMANDS, "layers"))
-    parser.add_argument("--on", nargs="+", action="append", metavar=("TARGET", "LAYER"))
-    parser.add_argument("--layer", metavar="LAYER[:LAYER]...", help="a directory, or @NAME")
+    parser.add_argument("--on", nargs=2, action="append", metavar=("LAYER", "TARGET"))
+    parser.add_argument("--layer", metavar="LAYER", help="a directory, or @NAME")
     parser.add_argument("--target", help="what it lies over, where it does not say so itself")
     parser.add_argument("--mounted", action="store_true", help="a view has them mounted")
     parser.add_argument("--json", action="store_true")
@@ -81,9 +80,9 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _on(layers: Sequence[str], target: str | None) -> On:
-    layer, *between = map(Layer, layers)
-    return On(layer, os.path.abspath(target or layer.target()), between)
+def _on(text: str, target: str | None) -> On:
+    layer = Layer(text)
+    return On(layer, os.path.abspath(target or layer.target()))
 
 
 def _more(error: OSError) -> str:
@@ -101,7 +100,7 @@ def _diff(asked: Namespace, every: Sequence[On]) -> int:
         print("[", end="")
     for on, paths in _with_paths(asked, every):
         for part, inner in by_part(on.layer.parts(), paths):
-            for change, upper, below in _found(on, part, inner):
+            for change, upper, target in _found(on, part, inner):
                 where = shown(on.target, part.below)
                 count += 1
                 if asked.json:
@@ -109,7 +108,7 @@ def _diff(asked: Namespace, every: Sequence[On]) -> int:
                     print(f"{',' if count > 1 else ''}\n  {row}", end="")
                 elif asked.patch:
                     name = shown(part.below, change.path) if part.below else change.path
-                    sys.stdout.buffer.writelines(patch(change, name, upper, below))
+                    sys.stdout.buffer.writelines(patch(change, name, upper, target))
                 else:
                     print(as_line(change, where))
     if asked.json:
@@ -117,31 +116,21 @@ def _diff(asked: Namespace, every: Sequence[On]) -> int:
     return 1 if count else 0
 
 
-def _found(
-    on: On, part: Part, paths: list[str] | None
-) -> Iterator[tuple[Change, int, Sequence[int]]]:
-    """The changes of a part, with descriptors of it, and of what lies below it."""
+def _found(on: On, part: Part, paths: list[str] | None) -> Iterator[tuple[Change, int, int]]:
+    """The changes of a part, with descriptors of it, and of what it lies over."""
     with ExitStack() as stack:
-        fds: list[int] = []
-        for each in (part, *(layer.parts()[0] for layer in on.between if not part.below)):
-            fds.append(each.open_upper())
-            stack.callback(os.close, fds[-1])
-        fds.append(part.open_target(on.target))
-        stack.callback(os.close, fds[-1])
-        upper, *below = fds
-        found: Iterable[Change] = Walk(upper, below[-1], below[:-1]).changes()
+        upper = part.open_upper()
+        stack.callback(os.close, upper)
+        target = part.open_target(on.target)
+        stack.callback(os.close, target)
+        found: Iterable[Change] = Walk(upper, target).changes()
         for change in found if paths is None else select(list(found), paths):
-            yield change, upper, below
+            yield change, upper, target
 
 
 def _commit(asked: Namespace, every: Sequence[On]) -> int:
     done = 0
     for on, paths in _with_paths(asked, every):
-        if on.between:
-            below = on.between[-1].name
-            raise LayerError(
-                f"{on.layer.name} lies on {below}; commit {below} first, and by itself"
-            )
         try:
             committed = commit(on.layer, on.target, paths, force=asked.force, mounted=asked.mounted)
         except Refused as refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from viewosd.errors import ServiceError
@@ -14,16 +14,13 @@ _SWITCHES: Final = {"diff": ("json", "patch"), "commit": ("force",), "discard": 
 """Every command, and the arguments beside ``paths`` that it knows."""
 
 
-def work(
-    what: str, arguments: Mapping[str, Any], layers: Iterable[tuple[bytes, bytes, Sequence[str]]]
-) -> Work:
+def work(what: str, arguments: Mapping[str, Any], layers: Iterable[tuple[bytes, bytes]]) -> Work:
     """The command that does it.
 
     Args:
         what: diff, commit, discard.
         arguments: ``paths``, absolute; switches.
-        layers: of the mounts of the view: what each lies over, its directory, the names of the
-            layers between the two.
+        layers: of the mounts of the view: the directory of each, and what it lies over.
 
     Raises:
         ServiceError: it asks for something else.
@@ -38,8 +35,7 @@ def work(
     if unknown := sorted(arguments.keys() - {"paths", *_SWITCHES[what]}):
         raise ServiceError(f"{what} has no option {', '.join(unknown)}")
     words = [f"--{name}" for name in _SWITCHES[what] if arguments.get(name)]
-    for target, layer, between in layers:
-        names = [f"@{name}" for name in between]
-        words += ["--on", os.fsdecode(target), os.fsdecode(layer), *names]
+    for layer, target in layers:
+        words += ["--on", os.fsdecode(layer), os.fsdecode(target)]
     words += ["--mounted", "--", *map(os.fsdecode, paths)]
     return Work((sys.executable, "-P", "-m", "viewos_viewfs.layers", what, *words))

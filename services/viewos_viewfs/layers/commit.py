@@ -4,6 +4,9 @@ A commit is planned as a whole and refused as a whole: conflicts, rights and roo
 before anything is changed. From then on every step leaves the target, the layer and what the view
 sees whole; one that was killed, or failed half way, is finished by running it again.
 
+A layer is compared with the target itself, and committed to it, whatever other layers lay between:
+what the view showed at the names that the layer has is what the target gets.
+
 A layer that a view has mounted may be committed. The kernel's overlayfs allows nobody to change
 ``upper`` beneath it, so it is left alone: where it is equal to the target now, it is no change any
 more (`walk`), and the next commit without a view takes it out (`prune`). One thing has to be told
@@ -168,7 +171,8 @@ class _Commit:
 
     def _end(self, done: Sequence[Change]) -> None:
         kept: dict[str, Any] = {}
-        if self.mounted:
+        # What lies between shows where nothing hides it any more.
+        if self.mounted or self.layer.meta().get("on"):
             gone = [change.path for change in done if change.new is None]
             kept = {c.path: self._now(c.path) for c in done if c.new is not None}
         else:

@@ -9,7 +9,6 @@ import difflib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Final
 
 from .changes import Change
@@ -27,19 +26,17 @@ _Span = tuple[int, int, int, int]
 """Lines of the old version that become lines of the new one."""
 
 
-def patch(change: Change, shown: str, upper: int, below: Sequence[int]) -> Iterator[bytes]:
+def patch(change: Change, shown: str, upper: int, target: int) -> Iterator[bytes]:
     """The pieces of one change's patch, whole lines.
 
     Args:
         shown: its path in the patch.
-        upper: the layer's directory of changes.
-        below: the directories that it lies over: other layers' ``upper``, the target.
+        upper, target: the layer's directory of changes, and what they are compared with.
     """
     new, old = change.new, change.old
     if change.entry.is_dir and (old is None or new is None or old.is_dir):
         return  # a patch knows no directories
     name = os.fsencode(shown)
-    target = _whose(change, below) if old is not None else upper
     yield b"diff --git %s %s\n" % (_quoted(b"a/" + name), _quoted(b"b/" + name))
     if old is not None and new is not None and old.type != new.type:
         if not old.is_dir:
@@ -57,17 +54,6 @@ def patch(change: Change, shown: str, upper: int, below: Sequence[int]) -> Itera
     before, after = _content(target, change.path, old), _content(upper, change.path, new)
     if before != after:
         yield from _body(_quoted(b"a/" + name), _quoted(b"b/" + name), before, after)
-
-
-def _whose(change: Change, below: Sequence[int]) -> int:
-    """The directory that the old one comes from."""
-    assert change.old is not None
-    for root in below[:-1]:
-        with suppress(OSError):
-            st = os.stat(change.path, dir_fd=root, follow_symlinks=False)
-            if (st.st_dev, st.st_ino) == change.old.inode:
-                return root
-    return below[-1]
 
 
 def _half(

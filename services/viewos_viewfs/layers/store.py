@@ -3,12 +3,12 @@
     LAYER/upper/         the changes, in the format of `entry`
     LAYER/work/          overlayfs's own
     LAYER/mounts/NAME/   the same for a file system that is mounted below the target: `Part`
-    LAYER/meta.json      {"target", "owner", "created", "format"}: what it lies over, since when
+    LAYER/meta.json      {"target", "owner", "created", "format"}: what it lies over, since when;
+                         "on": names of layers that were between the two
     LAYER/origins.json   what commits know of the target: see `origins`; each part has its own
 
 A layer is named by its directory, or as ``@NAME``: a directory of that name in
-``$XDG_DATA_HOME/viewos/layers`` (``~/.local/share``). ``A:B`` is A over B: A is written to, B is
-what lies below it.
+``$XDG_DATA_HOME/viewos/layers`` (``~/.local/share``).
 """
 
 from __future__ import annotations
@@ -220,14 +220,6 @@ def place_of(text: str) -> str:
     if not name or "/" in name or name in (".", "..") or ":" in name:
         raise LayerError(f"{text}: a layer's name is one word, without slash and colon")
     return f"{directory()}/{name}"
-
-
-def stack_of(text: str) -> list[str]:
-    """The layers of ``A:B``, the uppermost first."""
-    parts = text.split(":")
-    if not all(parts):
-        raise LayerError(f"{text}: between colons there is no layer")
-    return parts
 
 
 def directory() -> str:

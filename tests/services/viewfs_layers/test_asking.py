@@ -10,10 +10,10 @@ from viewosd.errors import ServiceError
 
 
 def test_a_command_names_every_layer_and_what_it_lies_over():
-    layers = [(b"/t", b"/l", ()), (b"/u", b"/m", ("base",))]
+    layers = [(b"/l", b"/t"), (b"/m", b"/u")]
     words = work("diff", {"json": True, "patch": False, "paths": [b"/t/-x"]}, layers).argv[4:]
     assert words == (
-        "diff", "--json", "--on", "/t", "/l", "--on", "/u", "/m", "@base", "--mounted", "--", "/t/-x",
+        "diff", "--json", "--on", "/l", "/t", "--on", "/m", "/u", "--mounted", "--", "/t/-x",
     )  # fmt: skip
 
 

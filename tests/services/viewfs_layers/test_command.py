@@ -161,7 +161,6 @@ def test_a_commit_says_how_much_and_a_refused_one_why(changed: Tree):
         (["commit", "--layer", "LAYER", "TARGET/nosuch"], "nothing has changed at nosuch"),
         (["discard", "--layer", "LAYER", "TARGET/new"],
          "a layer is discarded whole; delete a file in the view to be rid of it"),
-        (["commit", "--layer", "LAYER:LAYER"], "LAYER lies on LAYER; commit LAYER first, and by itself"),
     ],
 )  # fmt: skip
 def test_trouble_is_one_line_and_status_2(changed: Tree, words, line):

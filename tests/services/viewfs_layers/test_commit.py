@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -233,6 +234,17 @@ def test_a_mounted_layer_is_left_alone_and_can_be_committed_again(old: Tree):
         run(old, mounted=True)
     run(old, force=True)
     assert os.listdir(old.upper) == []
+
+
+def test_a_layer_that_lay_on_others_goes_on_hiding_them(old: Tree):
+    meta = json.loads((old.layer / "meta.json").read_text())
+    (old.layer / "meta.json").write_text(json.dumps(meta | {"on": ["base"]}))
+    write(old.upper / "mod", "new")
+    old.whiteout("of base")
+    run(old)
+    assert (old.target / "mod").read_text() == "new"
+    assert sorted(os.listdir(old.upper)) == ["mod", "of base"]
+    assert old.told() == {}
 
 
 def test_a_full_disk_is_found_before_anything_is_changed(old: Tree, monkeypatch):

@@ -6,7 +6,6 @@ import os
 import stat
 
 from helpers.layer import Tree, write
-from viewos_viewfs.layers import Walk
 from viewos_viewfs.layers.entry import VIRTUAL
 
 
@@ -128,25 +127,6 @@ def test_a_regular_file_stands_for_a_device_or_a_link_of_no_user(tree: Tree):
     assert link.entry.word == "symlink"
     (tree.target / "link").symlink_to("/etc/passwd")
     assert tree.told() == {"null": "added"}
-
-
-def test_layers_between_are_what_the_view_saw_below(tree: Tree, tmp_path):
-    between = tmp_path / "between"
-    for root, text in ((tree.target, "t"), (between, "b"), (tree.upper, "b")):
-        write(root / "d/f", text)
-    write(tree.target / "d/g")
-    write(tree.target / "h")
-    os.mknod(between / "h", 0o020000, 0)
-    tree.whiteout("h")
-    os.mknod(between / "d/g", 0o020000, 0)
-    write(tree.upper / "d/g")
-    fds = [os.open(p, os.O_RDONLY) for p in (tree.upper, tree.target, between)]
-    try:
-        found = {c.path: c.kind.value for c in Walk(fds[0], fds[1], fds[2:]).changes()}
-    finally:
-        for fd in fds:
-            os.close(fd)
-    assert found == {"d/g": "added"}
 
 
 def test_a_deep_tree_is_walked_to_its_ground(tree: Tree):
