@@ -12,11 +12,14 @@ the parking place, for a successor.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import select
+import signal
 import socket
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,7 +34,7 @@ from ..keeper.processes import state_of
 from ..space import DIRECTORY
 from . import hosts, unsafe
 from .helpers import Helpers, pair
-from .treeservers import TreeServers
+from .treeservers import TreeServers, made
 
 Options = Sequence[tuple[str, str | bytes | int | None]]
 
@@ -233,13 +236,32 @@ class ViewSpace:
         )
         _, (mount, device) = await self._ask("fuse", [], given, attributes)
         try:
-            self._servers.serve(device, tree, dict(arguments), descriptors, apart=apart)
+            try:
+                news = self._servers.serve(device, tree, dict(arguments), descriptors, apart=apart)
+            finally:
+                os.close(device)
+            await made(news)
+            if self.ordinary and not stat.S_ISDIR(root_mode):
+                await self._ask_for_owner(mount)
         except BaseException:
             os.close(mount)
             raise
-        finally:
-            os.close(device)
         return mount
+
+    async def _ask_for_owner(self, mount: int) -> None:
+        """Have the kernel ask the tree whose its root is. Before, that is uid 0, which an ordinary
+        user's namespace does not know, and what is nobody's can't be opened for writing:
+        fs/namei.c:inode_permission(). Of a directory it asks by itself. Not by us: a tree may hang.
+        """
+        pid = self._helpers.fork(b"viewos-probe", lambda: os.fstat(mount), [mount])
+        pidfd = os.pidfd_open(pid)
+        try:
+            with trio.move_on_after(START_S):
+                await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # as it should be
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
 
     async def host(
         self,

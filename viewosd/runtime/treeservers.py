@@ -7,6 +7,8 @@ server needs no supervisor: it goes on when that dies, and ends with its mounts.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -15,6 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import trio
 
 from ..agent import frames
@@ -38,14 +41,26 @@ class TreeServers:
         descriptors: Sequence[int],
         *,
         apart: bool,
-    ) -> None:
+    ) -> int:
         """Serve one more tree at a /dev/fuse descriptor; all descriptors stay the caller's.
+
+        Returns:
+            A descriptor that tells whether the tree could be made, for `made`.
 
         Raises:
             OSError: no process could be started, or too much is asked of one.
         """
-        job = [tree, arguments]
-        fds = [device, *descriptors]
+        news, theirs = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._send([tree, arguments], [device, theirs, *descriptors], apart)
+        except BaseException:
+            os.close(news)
+            raise
+        finally:
+            os.close(theirs)
+        return news
+
+    def _send(self, job: list[Any], fds: list[int], apart: bool) -> None:
         if apart:
             end = self._start()
             try:
@@ -96,18 +111,50 @@ async def _serve(end: socket.socket) -> None:
             job = frames.receive(end)
             if job is None:
                 return
-            (tree, arguments), (device, *descriptors) = job
-            nursery.start_soon(_serve_one, device, tree, arguments, descriptors)
+            (tree, arguments), (device, news, *descriptors) = job
+            nursery.start_soon(_serve_one, device, news, tree, arguments, descriptors)
+
+
+async def made(news: int) -> None:
+    """Wait until a tree has been made; closes the descriptor.
+
+    Raises:
+        OSError: it could not be, with the reason.
+    """
+    try:
+        await trio.lowlevel.wait_readable(news)
+        text = os.read(news, 1 << 12)
+    finally:
+        trio.lowlevel.notify_closing(news)
+        os.close(news)
+    code, why = msgspec.msgpack.decode(text) if text else (errno.EIO, "its server has ended")
+    if code:
+        raise OSError(code, why)
+
+
+def _tell(news: int, code: int, why: str) -> None:
+    with contextlib.suppress(OSError):  # the supervisor has ended
+        os.write(news, msgspec.msgpack.encode([code, why[:1000]]))
 
 
 async def _serve_one(
-    device: int, tree: str, arguments: dict[str, Any], descriptors: list[int]
+    device: int, news: int, tree: str, arguments: dict[str, Any], descriptors: list[int]
 ) -> None:
     from ..fuse.server import serve
 
     module, _, name = tree.partition(":")
     try:
-        made = getattr(importlib.import_module(module), name)(descriptors, **arguments)
+        try:
+            made = getattr(importlib.import_module(module), name)(descriptors, **arguments)
+            _tell(news, 0, "")
+        except OSError as error:
+            _tell(news, error.errno or errno.EIO, error.strerror or str(error))
+            return
+        except Exception as error:
+            _tell(news, errno.EIO, f"tree {tree}: a bug, see the log: {error!r}")
+            raise
+        finally:
+            os.close(news)
         await serve(device, made)
     except Exception:
         # Its mount says ENOTCONN from now on; the others' must not.
