@@ -96,7 +96,9 @@ class Here:
     def __init__(self, space: ViewSpace, services: Sequence[Service], place: Path) -> None:
         self.space, self.place = space, place
         space.inhabits = lambda tid: True  # type: ignore[method-assign]
-        self.view = SimpleNamespace(secure=False, services=[SimpleNamespace(service=s) for s in services])
+        self.view = SimpleNamespace(
+            secure=False, services=[SimpleNamespace(service=s) for s in services]
+        )
         self.mounting = Mounting(self.view, space)
         self.tracee = Inside(self)
         self.point = place / "point"

@@ -101,7 +101,21 @@ def test_an_adopted_process_counts_with_all_below_it(chain):
     members.adopted[chain.pids[2]] = 77
     found = [members.branch_root(pid, {77: 77}) for pid in chain.pids[1:]]
     assert found == [0, 77, 77, 77]
-    assert members.adopted_by(77) == [chain.pids[2]]
+    assert members.adopted_by(77) == chain.pids[2:]  # their parents may end before them
+
+
+def test_who_is_heard_through_the_listener_of_an_adopted_process_counts_with_it(chain):
+    members = Members(chain.pids[0])
+    root, adopted, *below = chain.pids[1:]
+    members.adopt(adopted, 77)
+    assert members.branch_root(below[0], {77: 77}, 5) == 77
+    members.adopted.clear()
+    members.forget_branches()
+    assert members.branch_root(below[1], {77: 77}, 6) == 0
+    assert members.branch_root(root, {root: root}, 5) == root
+    members.forget_branches()
+    assert members.branch_root(below[1], {77: 77}, 5) == 77
+    assert members.adopted == {below[1]: 77}
 
 
 def test_a_branch_is_remembered_for_a_moment_and_forgotten_on_demand(chain):

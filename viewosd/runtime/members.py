@@ -26,6 +26,8 @@ class Members:
         left_out: children of strangers, with their start times, that were there when these were
             attached, and are no members.
         adopted: process id to the branch root that it counts to, though not below it.
+        through: key of a listener to the branch root of all that are heard through it and are not
+            below a root: adopted processes have listeners of their own.
         helpers: processes of ours that are below the ancestor and of no view, as those that they
             start.
     """
@@ -35,6 +37,7 @@ class Members:
         self.strangers: set[int] = set()
         self.left_out: dict[int, int] = {}
         self.adopted: dict[int, int] = {}
+        self.through: dict[int, int] = {}
         self.helpers = Helpers()
         self._branches: dict[int, tuple[int, float]] = {}
         self._last: list[int] = []
@@ -50,6 +53,12 @@ class Members:
         """This process counts to a branch from now on, though it is not below its root."""
         self.note(pid)
         self.adopted[pid] = root
+
+    def add_stranger(self, pid: int) -> None:
+        """This process is of the tree, though not, or soon not, below anybody of it."""
+        if pid not in self.strangers:
+            self.note(pid)
+            self.strangers.add(pid)
 
     def still(self, pid: int) -> bool:
         """Does the process that was noted, or first asked for, run? Its id may be another's."""
@@ -114,12 +123,13 @@ class Members:
             return False
         return not self.besides or not any(self.alive(pid) for pid in self.processes())
 
-    def branch_root(self, tid: int, roots: Mapping[int, int]) -> int:
+    def branch_root(self, tid: int, roots: Mapping[int, int], key: int = 0) -> int:
         """The root of the branch that a thread is in; 0: none, it is of the first view.
 
         Args:
             roots: each branch root to itself, and each root's keeper to the root. A keeper is not
                 of the branch, but all below it are.
+            key: of the listener through which it was heard just now.
         """
         known = self._branches.get(tid)
         now = time.monotonic()
@@ -135,11 +145,21 @@ class Members:
                 break
             if pid in self.adopted and self.still(pid):
                 found = self.adopted[pid]
+                if key:
+                    self.through[key] = found
+                self._adopt_process_of(tid, found)
                 break
+        if not found and (found := self.through.get(key, 0)):
+            self._adopt_process_of(tid, found)
         if len(self._branches) > 4096:
             self._branches.clear()
         self._branches[tid] = (found, now + FRESH_S)
         return found
+
+    def _adopt_process_of(self, tid: int, root: int) -> None:
+        """Its parents, which tell so now, may end before it."""
+        if (pid := leader_of(tid)) and self.adopted.get(pid) != root:
+            self.adopt(pid, root)
 
     def adopted_by(self, root: int) -> list[int]:
         """Processes that count to a branch though not below its root."""

@@ -56,9 +56,11 @@ class Pump:
 
     Attributes:
         routes: who answers what, while there is one view.
-        route_for: thread id to routes, while there is more than one view.
+        route_for: thread id and key of its listener to routes, while there is more than one view.
         answers, waiting: what becomes of a call after it was received.
         seized: threads whose calls are restarted: they have a stop pending.
+        met: threads that `meet` was told of, when they were heard: once each, until it is emptied;
+            None: nobody wants to know.
         on_gone: told when a listener's last task has ended.
     """
 
@@ -67,12 +69,14 @@ class Pump:
     ) -> None:
         self.journal, self.on_gone = journal, on_gone
         self.routes = Routes()
-        self.route_for: Callable[[int], Routes] | None = None
+        self.route_for: Callable[[int, int], Routes] | None = None
         self.answers = Answers(journal)
         self.waiting = Waiting(self.answers, journal, self._release)
         self.answers.rewriter.let_pass = self.let_pass
         self.listeners: dict[int, Listener] = {}
         self.seized: set[int] = set()
+        self.met: set[int] | None = None
+        self.meet: Callable[[Listener, int, int], None] = lambda listener, cookie, tid: None
         self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
         self._turn: Turn | None = None
@@ -178,6 +182,7 @@ class Pump:
             self._prepare(listener)
         fd, window, poll, alone = listener.fd, self._window, self._poll.poll, self._alone()
         routes = self.routes if self.route_for is None else None
+        met = self.met
         plain = routes.plain if routes is not None and alone else {}
         while True:
             try:
@@ -187,6 +192,9 @@ class Pump:
                     return None
                 raise
             cookie, tid, _, nr, arch, _, a, b, c, d, e, f = NOTIF(window)
+            if met is not None and tid not in met:
+                met.add(tid)
+                self.meet(listener, cookie, tid)
             if (entry := plain.get(nr)) is not None and arch == _NATIVE:
                 hook, make, stats = entry
                 call = make((a, b, c, d, e, f), NATIVE)
@@ -283,7 +291,7 @@ class Pump:
             return None
         expected = self.answers.rewriter.expected
         if tid not in expected or not self.answers.rewriter.is_expected(tid, nr, args):
-            routes = self.routes if self.route_for is None else self.route_for(tid)
+            routes = self.routes if self.route_for is None else self.route_for(tid, listener.key)
             if (route := routes[arch].get(nr)) is not None:
                 call = route.call.decode(args, _ARCH[arch])
                 return Live(listener, cookie, tid, nr, route, call)

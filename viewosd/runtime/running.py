@@ -51,6 +51,8 @@ async def execute(
     supervisor.children.expect(child.pid)
     if view.root:
         supervisor.members.adopt(child.pid, view.root)
+        if listener := supervisor.pump.listeners.get(child.listener or -1):
+            supervisor.members.through[listener.key] = view.root
     supervisor.save()
     if failure := await beginning.exec_failure(child):
         await supervisor.children.wait(child.pid)

@@ -26,6 +26,7 @@ from .armory import Armory
 from .captive import collect_late
 from .children import Children
 from .journal import Journal
+from .learning import Learning
 from .members import Members
 from .observe import Observers
 from .parking import Parking
@@ -61,6 +62,7 @@ class Supervisor:
         self.spaces = Spaces(self)
         self.prog.others_left = lambda: self.members.any_below(os.getpid())
         self.observers = Observers(self)
+        self.learning = Learning(self)
         self._over = trio.Event()
         self._closing = False
         self._beginning = trio.CancelScope()
@@ -152,6 +154,7 @@ class Supervisor:
         while True:
             collect_late()
             self.members.remember()
+            self.learning.look()
             _ = self.views
             if self.plan.generation or self.members.strangers or self._closing:
                 self._look_for_end()  # these are not its children: nobody tells it
@@ -163,10 +166,14 @@ class Supervisor:
         """The view that a process lives in; None: it is not of this tree."""
         return self._nearest_view(pid) if self.members.has(pid) else None
 
-    def _nearest_view(self, tid: int) -> View:
+    def branch_roots(self) -> dict[int, int]:
+        """Each branch's root and its keeper to the root."""
         branched = [view for view in self._views.values() if view.root]
         roots = {view.keeper: view.root for view in branched if view.keeper}
-        root = self.members.branch_root(tid, roots | {view.root: view.root for view in branched})
+        return roots | {view.root: view.root for view in branched}
+
+    def _nearest_view(self, tid: int, key: int = 0) -> View:
+        root = self.members.branch_root(tid, self.branch_roots(), key)
         return next((v for v in self._views.values() if v.root == root), self.root)
 
     def processes(self, view: View) -> list[int]:
@@ -236,11 +243,12 @@ class Supervisor:
         """After any change of views or services: who answers for whom, and what is remembered."""
         self.pump.routes = self.root.routes
         self.pump.route_for = self._routes_for if len(self._views) > 1 else None
+        self.learning.listen()
         self.members.forget_branches()
         self.save()
 
-    def _routes_for(self, tid: int) -> Any:
-        return self._nearest_view(tid).routes
+    def _routes_for(self, tid: int, key: int) -> Any:
+        return self._nearest_view(tid, key).routes
 
     def save(self) -> None:
         """Write down what a successor needs."""

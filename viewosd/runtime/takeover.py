@@ -55,6 +55,7 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
         "strangers": sorted(supervisor.members.strangers),
         "left_out": list(supervisor.members.left_out.items()),
         "adopted": list(supervisor.members.adopted.items()),
+        "through": list(supervisor.members.through.items()),
         "spaces": supervisor.spaces.facts(),
         "installed": to_text(union(armory.installed, armory.attempted)),
         "everywhere": armory.everywhere and not armory.attempted,
@@ -76,6 +77,7 @@ async def take_over(supervisor: Supervisor) -> None:
     supervisor.members.strangers |= set(known.get("strangers", ()))
     supervisor.members.left_out |= dict(known.get("left_out", ()))
     supervisor.members.adopted |= dict(known.get("adopted", ()))
+    supervisor.members.through |= dict(known.get("through", ()))
     services = [await _again(supervisor, *one) for one in known.get("services", ())]
     for saved in known.get("views", ()):
         _view_again(supervisor, saved, services)
