@@ -93,7 +93,8 @@ class Space(Protocol):
             root_mode: the root's type and mode; a regular file can be a root.
             apart: in a process of its own. For trees that work on other mounts of the view: one
                 that waits for itself would wait for ever.
-            options: of fuse, beside ``default_permissions`` and ``allow_other``: mount.fuse(8).
+            options: of fuse: mount.fuse(8). A tree that does not check permissions itself needs
+                ``("default_permissions", None)``: the kernel then does.
         """
 
     async def host(
