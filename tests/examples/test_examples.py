@@ -140,3 +140,17 @@ def test_the_packaged_one_is_installed_by_pip_and_found_by_its_entry_point(me, t
     assert (done.returncode, done.stdout, done.stderr) == (0, b"Linux/new moon\n", b"")
     assert me.run("-p", "moonphase", "--", "true").returncode == 125  # without it: unknown
     assert sorted(os.listdir(source)) == ["pyproject.toml", "src"]
+
+
+def test_ledger_is_a_file_system_that_nobody_wrote(me, tmp_path):
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs a /dev/fuse that may be opened")
+    (tmp_path / "year").mkdir()
+    script = """
+mount -t ledger 2026 "$1" && ls "$1"/months | wc -l && cat "$1/months/2026-03" "$1/total"
+touch "$1/new" 2>/dev/null || echo unchanged; umount "$1"; ls "$1" | wc -l
+"""
+    status, told, _ = run(me, "ledger.py", "sh", "-c", script, "sh", str(tmp_path / "year"))
+    assert (status, told.splitlines()) == (
+        0, ["12", "2026-03: 300 coins", "7800", "unchanged", "0"],
+    )  # fmt: skip
