@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import pickle
 import stat
-import sys
-import traceback
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from helpers.apart import checked
 from viewosd.filetree import ROOT, Context, FileTree, SetAttr
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 NOW = Context(os.geteuid(), os.getegid(), os.getpid())
 
@@ -391,9 +390,9 @@ def interpreted(upper: bytes, lower: bytes, prefix: str) -> dict[bytes, bytes]:
                 if not os.path.lexists(path):
                     continue
                 st = os.lstat(path)
-                if layer is not layers[-1] or layer.startswith(upper):
-                    if stat.S_ISCHR(st.st_mode) and st.st_rdev == 0 or marked(path, "whiteout"):
-                        break
+                gone = (stat.S_ISCHR(st.st_mode) and st.st_rdev == 0) or marked(path, "whiteout")
+                if gone and layer.startswith(upper):
+                    break
                 if not stat.S_ISDIR(st.st_mode):
                     below = below or [path]
                     break
@@ -409,56 +408,5 @@ def interpreted(upper: bytes, lower: bytes, prefix: str) -> dict[bytes, bytes]:
     return found
 
 
-def in_child(work: Callable[[], Any], uid: int | None = None) -> Any:
-    """What a function returns, run in a process of its own, as somebody else if need be."""
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.close(ours)
-            if uid is not None:
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-            result: Any = (True, work())
-        except BaseException:
-            result = (False, traceback.format_exc())
-        try:
-            with os.fdopen(theirs, "wb") as pipe:
-                pickle.dump(result, pipe)
-            code = 0
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(pid, 0)
-    good, result = pickle.loads(data)
-    assert good, result
-    return result
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS = 0x20000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
-
-
-def checked(result: int) -> None:
-    if result:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
 def renameat2(old: bytes, new: bytes, flags: int) -> None:
     checked(_libc.renameat2(-100, old, -100, new, flags))
-
-
-def private_mounts() -> None:
-    """Mounts of this process are nobody else's from now on."""
-    checked(_libc.unshare(CLONE_NEWNS))
-    checked(_libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
-
-
-def mount(source: bytes, target: bytes, fstype: bytes, options: bytes) -> None:
-    checked(_libc.mount(source, target, fstype, ctypes.c_ulong(0), options))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from . import store
@@ -98,7 +98,24 @@ class CopyUp:
 
         Until the last moment this changes nothing that programs see, so it may fail half-way.
         """
+        with self.union.using() as use:
+            directories = self._all_up(node, use)
+            layer = node.layer
+            layer.set_mark(self.union.location(node), b"y")
+            for directory in reversed(directories):
+                fd = self.union.directory(directory, layer)
+                with _times_kept(fd):
+                    for name in whiteouts(self.union, directory):
+                        os.unlink(name, dir_fd=fd.fd)
+                self.union.memory.keep_ino(directory.parts[0].id, directory.ino)
+                self.union.restack(directory, directory.parts[:1])
+                directory.mark = b""
+            node.mark = b"y"
+
+    def _all_up(self, node: Node, use: Callable[[Node], None]) -> list[Node]:
+        """Copy up all that is in a directory; those directories in it that have parts below."""
         directories, at = [node], 0
+        use(node)
         while at < len(directories):
             directory = directories[at]
             self.directory(directory)
@@ -107,25 +124,13 @@ class CopyUp:
                 child = self.get(directory, name)
                 if child is None:
                     continue
-                if child.is_dir:
-                    if len(child.parts) > 1 or not child.in_upper:
-                        directories.append(child)
-                else:
+                if not child.is_dir:
                     self.up(child)
                     self.union.drop(child)
-        layer = node.layer
-        layer.set_mark(self.union.location(node), b"y")
-        for directory in reversed(directories):
-            fd = self.union.directory(directory, layer)
-            with _times_kept(fd):
-                for name in whiteouts(self.union, directory):
-                    os.unlink(name, dir_fd=fd.fd)
-            self.union.memory.keep_ino(directory.parts[0].id, directory.ino)
-            self.union.restack(directory, directory.parts[:1])
-            directory.mark = b""
-            if directory is not node:
-                self.union.drop(directory)
-        node.mark = b"y"
+                elif len(child.parts) > 1 or not child.in_upper:
+                    use(child)
+                    directories.append(child)
+        return directories
 
     def _directory_up(self, node: Node) -> None:
         parent, name = node.names[0]

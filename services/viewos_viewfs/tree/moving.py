@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
+from . import store
 from .changes import DENIED, Changes
-from .location import Fd
+from .copying import copy_xattrs
+from .location import Fd, Location
 from .names import Names
 from .node import Node
 from .union import MINCOW, Found
 from .unsafe import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, renameat2
+from .virtual import STAT
 
 
 class Moving:
@@ -34,19 +38,33 @@ class Moving:
         if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == 3:
             raise OSError(errno.EINVAL, "no such rename here")
         node = self._changes.must_get(parent, name)
-        target = self._changes.get(to, to_name)
-        self._check(node, target, to, flags)
-        if target is node:
-            return
+        with self._union.using() as use:
+            use(node)
+            target = self._changes.get(to, to_name)
+            if target is not None:
+                use(target)
+            self._check(node, target, to, flags)
+            if target is not node:
+                self._rename(parent, name, node, to, to_name, target, flags)
+
+    def _rename(
+        self,
+        parent: Node,
+        name: bytes,
+        node: Node,
+        to: Node,
+        to_name: bytes,
+        target: Node | None,
+        flags: int,
+    ) -> None:
         really = self._changes.goes_really(parent, name)
         if really != self._changes.goes_really(to, to_name):
             raise OSError(errno.EXDEV, "one of the names is excepted")
         found = self._union.find(to, to_name) if target is not None else None
         held = self._names.last_held(target) if target is not None else None
+        moved = False
         if really or self._union.layers.mode == MINCOW:
             moved = self._in_plain(parent, name, node, to, to_name, target, flags, really)
-        else:
-            moved = False
         if not moved and really:
             raise OSError(errno.EROFS, "one of the names lies in a layer that is read-only")
         if not moved:
@@ -141,12 +159,23 @@ class Moving:
             node.mark = b"y"
 
     def _clear(self, directory: Fd, name: bytes, covered: bool) -> None:
-        """Put an empty directory in the place of one that has whiteouts in it."""
-        work = self._changes.copyup.work
+        """Put an empty directory in the place of one that has whiteouts in it.
+
+        It is like the other, for we may be killed before it is replaced.
+        """
+        work, old = self._changes.copyup.work, Location(directory, name)
+        st = old.stat()
         with work.making() as temp:
+            there = work.at(temp)
             os.mkdir(temp, 0o700, dir_fd=work.fd.fd)
+            store.set_owner(there, st.st_uid, st.st_gid)
+            copy_xattrs(old, there, self._union.hidden, escaped=True)
+            with suppress(OSError):  # most have none
+                there.setxattr(STAT, old.getxattr(STAT))
+            there.chmod(st.st_mode)
+            there.utime((st.st_atime_ns, st.st_mtime_ns))
             if covered:
-                work.upper.set_mark(work.at(temp), b"y")
+                work.upper.set_mark(there, b"y")
             work.exchange(temp, directory, name)
 
     def _move(

@@ -205,6 +205,50 @@ class Names:
             if names == 1:
                 self.union.forget_storage(id)
 
+    def nameless(self, parent: Node, mode: int, context: Context) -> tuple[Node, int]:
+        """Make a file without a name, which `link` can give it one: open(2), O_TMPFILE.
+
+        Returns:
+            The node, and a descriptor to read and write.
+        """
+        if self.changes.goes_really(parent, b""):
+            raise OSError(errno.EOPNOTSUPP, "a file without a name can't be made here")
+        work = self.changes.copyup.work
+        real, uid, gid, virtual = self._kept(parent, stat.S_IFREG | mode, 0, context, True, True)
+        fd = os.open(b".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=work.fd.fd)
+        try:
+            held = Fd(os.open(b"/proc/self/fd/%d" % fd, os.O_PATH))
+            there = Location(held)
+            store.set_owner(there, uid, gid)
+            store.set_mode(there, real)
+            store.set_virtual(there, virtual, NOTHING, must=self.union.rights.vstat)
+            return self.union.nameless(held, virtual), fd
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _kept(
+        self, parent: Node, mode: int, rdev: int, context: Context, upper: bool, in_work: bool
+    ) -> tuple[int, int, int, Virtual]:
+        """How something new is stored: mode, uid, gid (-1: as it comes), and what is virtual."""
+        rights = self.union.rights
+        virtual, uid, gid = NOTHING, -1, -1
+        if rights.vstat:
+            owner = rights.uid if context.uid == _UNMAPPED else context.uid
+            group = rights.gid if context.gid == _UNMAPPED else context.gid
+            mode, _, _, virtual = rights.split(mode, owner, group, rdev)
+        elif rights.root:
+            uid = context.uid if context.uid not in (_UNMAPPED, 0) else -1
+            gid = context.gid if context.gid not in (_UNMAPPED, 0) else -1
+        elif upper and stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+            mode, virtual = mode | 0o700, Virtual(mode=stat.S_IMODE(mode))
+        above = self.union.stat(parent)
+        if above.st_mode & stat.S_ISGID:  # the directory's group, which `work` does not give
+            gid = above.st_gid if in_work else -1
+            if stat.S_ISDIR(mode):
+                mode |= stat.S_ISGID
+        return mode, uid, gid, virtual
+
     def _make(
         self,
         parent: Node,
@@ -217,32 +261,15 @@ class Names:
         upper: bool,
     ) -> int:
         """Make something in a directory: the parent's part, or `work`."""
-        rights = self.union.rights
-        real, virtual = mode, NOTHING
-        uid, gid = -1, -1
-        if rights.vstat:
-            owner = rights.uid if context.uid == _UNMAPPED else context.uid
-            group = rights.gid if context.gid == _UNMAPPED else context.gid
-            real, _, _, virtual = rights.split(mode, owner, group, rdev)
-        elif rights.root:
-            uid = context.uid if context.uid not in (_UNMAPPED, 0) else -1
-            gid = context.gid if context.gid not in (_UNMAPPED, 0) else -1
-        elif upper and stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-            real, virtual = mode | 0o700, Virtual(mode=stat.S_IMODE(mode))
-        perm, there = stat.S_IMODE(real), Location(directory, name)
-        above = self.union.stat(parent)
-        sets_gid = bool(above.st_mode & stat.S_ISGID)
         in_work = upper and directory is self.changes.copyup.work.fd
-        if sets_gid:
-            gid = above.st_gid if in_work else -1
-            if stat.S_ISDIR(mode):
-                perm |= stat.S_ISGID
+        real, uid, gid, virtual = self._kept(parent, mode, rdev, context, upper, in_work)
+        perm, there = stat.S_IMODE(real), Location(directory, name)
         fd = store.make(directory, name, real, perm & 0o1777, rdev, target)
         try:
             store.set_owner(there, uid, gid)
-            if perm & (self._umask | ~0o1777) and not stat.S_ISLNK(real):
-                there.chmod(perm)
-            store.set_virtual(there, virtual, NOTHING, must=rights.vstat)
+            if perm & (self._umask | ~0o1777):
+                store.set_mode(there, real)
+            store.set_virtual(there, virtual, NOTHING, must=self.union.rights.vstat)
         except BaseException:
             if fd != -1:
                 os.close(fd)

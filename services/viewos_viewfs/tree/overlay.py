@@ -239,6 +239,11 @@ class Overlay(FileTree):
         opened = self._files.adopt(node, fd)
         return self._entry(node), opened
 
+    def tmpfile(self, parent: int, mode: int, flags: int, context: Context) -> tuple[Entry, Opened]:
+        node, fd = self._names.nameless(self._node(parent), mode & 0o7777, context)
+        opened = self._files.adopt(node, fd)
+        return self._entry(node), opened
+
     def read(self, node: int, handle: Any, offset: int, size: int, context: Context) -> bytes:
         return self._files.read(self._node(node), offset, size)
 

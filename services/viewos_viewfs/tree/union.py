@@ -11,8 +11,8 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -238,6 +238,17 @@ class Union:
         self.nodes[node.id] = node
         return node
 
+    def nameless(self, held: Fd, virtual: Virtual) -> Node:
+        """The node of a file in the upper layer that has no name yet."""
+        assert self.layers.upper is not None
+        self._last += 1
+        id = _id(os.fstat(held.fd))
+        parts = [Part(self.layers.upper, id)]
+        node = Node(self._last, stat.S_IFREG, self.memory.ino(id), parts, virtual)
+        node.held = held
+        self.nodes[node.id] = self._files[id] = node
+        return node
+
     def name(self, node: Node, parent: Node, name: bytes) -> None:
         """A node has a name (more); the newest is used."""
         if (parent, name) not in node.names:
@@ -277,6 +288,22 @@ class Union:
         """What a file was stored as is removed; the number may be another's soon."""
         self._files.pop(id, None)
         self.memory.forget(id)
+
+    @contextmanager
+    def using(self) -> Iterator[Callable[[Node], None]]:
+        """Nodes that are passed to what this gives are not dropped before the end."""
+        used: list[Node] = []
+
+        def use(node: Node) -> None:
+            node.lookups += 1
+            used.append(node)
+
+        try:
+            yield use
+        finally:
+            for node in reversed(used):
+                node.lookups -= 1
+                self.drop(node)
 
     def drop(self, node: Node) -> None:
         """Forget a node that nobody uses, and directories above that were kept for it alone."""

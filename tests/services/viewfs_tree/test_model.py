@@ -12,22 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import NOBODY
-from helpers.overlays import (
-    Native,
-    Served,
-    alike,
-    in_child,
-    interpreted,
-    mount,
-    private_mounts,
-    snapshot,
-)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from viewos_viewfs.tree import Overlay
 
+from conftest import NOBODY
+from helpers.apart import in_child, mount, private_mounts
+from helpers.overlays import Native, Served, alike, interpreted, snapshot
+from viewos_viewfs.tree import Overlay
 from viewosd.testing.mounted import mounted
 
 OLD_NS = 1_000_000_000_000_000_000  # 2001: what was not changed since
@@ -133,7 +125,7 @@ class Model(RuleBasedStateMachine):
 
     def leads_elsewhere(self, path: bytes) -> bool:
         """Is there a link on the way? A tree is never asked for such a path."""
-        ups = [path[: at] for at, byte in enumerate(path) if byte == ord("/")]
+        ups = [path[:at] for at, byte in enumerate(path) if byte == ord("/")]
         return any(self.is_kind(up, stat.S_IFLNK) for up in ups)
 
     def close_all(self) -> None:
@@ -142,7 +134,12 @@ class Model(RuleBasedStateMachine):
             self.served.close(served)
         self.handles.clear()
 
-    @rule(path=paths, content=data, flags=st.sampled_from([0, os.O_TRUNC, os.O_APPEND, os.O_EXCL]), mode=modes)
+    @rule(
+        path=paths,
+        content=data,
+        flags=st.sampled_from([0, os.O_TRUNC, os.O_APPEND, os.O_EXCL]),
+        mode=modes,
+    )
     def write(self, path, content, flags, mode):
         if self.is_kind(path, stat.S_IFIFO) or (os.geteuid() and self.is_read_only(path)):
             return
@@ -213,15 +210,18 @@ class Model(RuleBasedStateMachine):
 
     @rule(path=paths, name=st.sampled_from(["user.colour", "user.overlay.opaque"]), value=data)
     def setxattr(self, path, name, value):
-        if self.is_kind(path, stat.S_IFREG) or self.is_kind(path, stat.S_IFDIR):
-            if not (os.geteuid() and self.is_read_only(path)):
-                self.both("setxattr", path, name, value)
+        if self.may_have_xattrs(path):
+            self.both("setxattr", path, name, value)
 
     @rule(path=paths)
     def removexattr(self, path):
-        if self.is_kind(path, stat.S_IFREG) or self.is_kind(path, stat.S_IFDIR):
-            if not (os.geteuid() and self.is_read_only(path)):
-                self.both("removexattr", path, "user.colour")
+        if self.may_have_xattrs(path):
+            self.both("removexattr", path, "user.colour")
+
+    def may_have_xattrs(self, path: bytes) -> bool:
+        if os.geteuid() and self.is_read_only(path):
+            return False
+        return self.is_kind(path, stat.S_IFREG) or self.is_kind(path, stat.S_IFDIR)
 
     @rule(path=paths, flags=st.sampled_from([os.O_RDONLY, os.O_RDWR]))
     def open(self, path, flags):
@@ -230,9 +230,7 @@ class Model(RuleBasedStateMachine):
             return
         if self.leads_elsewhere(path) or (writes and os.geteuid() and self.is_read_only(path)):
             return
-        self.handles.append(
-            (self.native.open(path, flags), self.served.open(path, flags), writes)
-        )
+        self.handles.append((self.native.open(path, flags), self.served.open(path, flags), writes))
 
     @rule(which=st.integers(0, 5), content=data, at=st.integers(0, 6000))
     def use(self, which, content, at):
