@@ -11,7 +11,7 @@ from viewosd.keeper.detach import run_detached
 from viewosd.keeper.keeper import Keeper
 from viewosd.keeper.plan import Plan
 
-from . import branch, shorthands
+from . import branch
 from .options import USAGE, OptionError, Options, home
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
@@ -73,10 +73,6 @@ def _plan(options: Options, say: Callable[[str], None]) -> Plan:
         ) from None
     plan = Plan([os.fsencode(word) for word in options.argv], env)
     plan.viewname = options.viewname
-    try:
-        shorthands.make_layers(options.steps)
-    except shorthands.ShorthandError as error:
-        raise OptionError(str(error)) from None
     plan.steps = options.steps
     plan.rc = [os.fsencode(path) for path in _rc(options, say)]
     plan.secure, plan.nonesting = options.secure, options.nonesting

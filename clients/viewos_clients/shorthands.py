@@ -49,23 +49,6 @@ def steps(name: str, words: Sequence[str], before: Sequence[Step]) -> list[Step]
     return [("service", service), mount]
 
 
-def make_layers(steps: Sequence[Step]) -> None:
-    """Make the directories that ``--cow PATH=LAYER`` names and that are not there yet.
-
-    Raises:
-        ShorthandError: one can't be made.
-    """
-    for step in steps:
-        if len(step) == 5 and step[1:3] == ("viewfs", "cow") and step[3] != b"none":
-            try:
-                os.mkdir(step[3], 0o700)
-            except FileExistsError:
-                pass
-            except OSError as error:
-                text = f"layer {os.fsdecode(step[3])}: {error.strerror}"
-                raise ShorthandError(text) from None
-
-
 def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes]:
     """A step of the plan: "mount", type, options, source, target."""
     if name == "mount":
@@ -79,10 +62,8 @@ def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes
     target = words[-1]
     if name == "cow":
         target, layers = _cow(words[0])
-        if layers.startswith("@"):
-            options += ",layer=" + ":".join(_layer(each) for each in layers.split(":"))
-        elif layers:
-            source = absolute(layers)
+        if layers:
+            options += ",layer=" + ":".join(map(_layer, layers.split(":")))
     return "mount", "viewfs", options, source, absolute(target)
 
 
@@ -98,17 +79,16 @@ def source_of(word: str) -> str:
 
 
 def _cow(word: str) -> tuple[str, str]:
-    """PATH[=LAYER]: the path, and the layer as it is written, "" for one that the view keeps."""
-    path, equals, layer = word.partition("=")
+    """PATH[=LAYER[:LAYER]...]: the path, and the layers as they are written, "" for the view's."""
+    path, equals, layers = word.partition("=")
     if not equals or os.path.lexists(word):
         return word, ""
-    if not path or not layer:
+    if not path or not all(layers.split(":")):
         raise ShorthandError(f"--cow {word}: PATH=LAYER needs both")
-    return path, layer
+    return path, layers
 
 
 def _layer(word: str) -> str:
-    """The name in @NAME."""
-    if word[:1] != "@" or len(word) < 2 or "," in word or "\\" in word or "/" in word:
-        raise ShorthandError(f"--cow: {word} is no @NAME of a layer")
-    return word[1:]
+    """A directory, or @NAME, as the mount option wants it."""
+    text = word if word[0] == "@" else os.path.abspath(word)
+    return text.replace("\\", "\\\\").replace(",", "\\,")
