@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
 from typing import Protocol
 
+from ...abi.mount import UMOUNT_NOFOLLOW
 from ...errors import Vanished
 from ...space import Space
 from ...tracee import AT_FDCWD, Tracee
@@ -106,6 +108,19 @@ class Owner:
 
     def close(self) -> None:
         pass
+
+
+def to_unmount(open: Callable[[bytes, int], int], path: bytes, flags: int) -> int:
+    """A descriptor of what umount2(2) is to take away.
+
+    What is mounted there may be a link that leads nowhere, so that it seems not to be there.
+    """
+    try:
+        return open(path, os.O_PATH | (os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+    return open(path, os.O_PATH | os.O_NOFOLLOW)
 
 
 def path_of(fd: int) -> bytes:

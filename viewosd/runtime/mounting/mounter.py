@@ -17,7 +17,7 @@ from ...space import Mounted, MountRequest
 from . import flags as ms
 from . import options as opts
 from . import points
-from .callers import Caller, mount_of, path_of
+from .callers import Caller, mount_of, path_of, to_unmount
 from .calls import MountCalls
 from .plain import Asked, Plain, needs_device
 from .records import Record, Records
@@ -141,7 +141,8 @@ class Mounter:
             for fd in (source, target):
                 if fd >= 0:
                     os.close(fd)
-        await self.records.reconcile()
+        if not ms.makes_a_mount(asked.flags):
+            await self.records.reconcile()  # moved
 
     async def attach(
         self, tree: int, asked: Asked, caller: Caller, given: int, flags: int = 0
@@ -301,7 +302,7 @@ class Mounter:
                 os.close(fd)
             there = [line.id for line in self.records.table().values() if line.point == where]
             return where, there[-1] if there else 0
-        fd = caller.open(path, os.O_PATH | (os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0))
+        fd = to_unmount(caller.open, path, flags)
         try:
             return path_of(fd), mount_of(fd)
         finally:

@@ -31,7 +31,7 @@ from ...verdict import CONTINUE, Verdict
 from . import flags as ms
 from . import options as opts
 from .base import Body
-from .callers import Asking, Caller, Owner, mount_of
+from .callers import Asking, Caller, Owner, mount_of, to_unmount
 from .calls import MountCalls
 from .contextcalls import ContextCalls
 from .mounter import View
@@ -194,18 +194,16 @@ class Mounting(ContextCalls, TreeCalls):
         if flags & ~_UMOUNT_FLAGS:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         path = tracee.read_str(call.path)
-        if not self.space.ordinary:
-            nofollow = os.O_NOFOLLOW if flags & UMOUNT_NOFOLLOW else 0
-            if not self._concerns(tracee, path, nofollow):
-                return CONTINUE
+        if not self.space.ordinary and not self._concerns(tracee, path, flags):
+            return CONTINUE
         return partial(self.for_tracee, self._umount, path, flags, Asking(tracee))
 
-    def _concerns(self, tracee: Tracee, path: bytes, nofollow: int) -> bool:
+    def _concerns(self, tracee: Tracee, path: bytes, flags: int) -> bool:
         """Would root's umount take away something that we know of?"""
         if not self.records.all:
             return False
         try:
-            fd = tracee.open(AT_FDCWD, path, os.O_PATH | nofollow)
+            fd = to_unmount(partial(tracee.open, AT_FDCWD), path, flags)
         except OSError:
             return False
         try:
