@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import Final
 
 from viewosd.abi.mount import MNT_DETACH, UMOUNT_NOFOLLOW
@@ -30,15 +31,18 @@ class Covers:
     async def copy(self, space: Space, is_directory: bool) -> int:
         """A cover, attached nowhere."""
         if is_directory not in self._trees:
-            self._trees[is_directory] = await space.serve(
+            mode = stat.S_IFDIR | 0o777 if is_directory else stat.S_IFLNK | 0o777
+            tree = self._trees[is_directory] = await space.serve(
                 COVER,
-                {},
+                {"root_mode": mode},
                 type="viewfs",
                 source=b"hidden",
-                root_mode=stat.S_IFDIR if is_directory else stat.S_IFREG,
-                # The kernel asks for attributes before all it does then, connect(2) included.
+                root_mode=mode,
+                # The kernel asks for attributes before all it does then.
                 options=[("default_permissions", None)],
             )
+            with suppress(OSError):  # the first question; the runtime may have asked it
+                os.fstat(tree)
         return await space.clone(self._trees[is_directory], recursive=False)
 
     def close(self) -> None:

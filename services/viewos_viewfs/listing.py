@@ -3,6 +3,10 @@
 The directory is read through a duplicate of the program's own descriptor, so both have one offset:
 what the program asks next, natively or here, goes on where this ended. Positions (``d_off``) are
 the file system's own and stay as they are, for seekdir(3).
+
+Not so for a 32-bit program: file systems tell it positions of 32 bits, and us others that do not
+fit (fs/ext4/dir.c:is_32bit_api()). There a position is a count of entries, and each call reads the
+directory from its beginning.
 """
 
 from __future__ import annotations
@@ -13,8 +17,7 @@ import struct
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from viewosd.abi.arch import NATIVE
-from viewosd.abi.dirent import Dirent, pack_dirent, unpack_dirents64
+from viewosd.abi.dirent import Dirent, pack_dirent, pack_dirent64, unpack_dirents64
 from viewosd.syscalls.files import Getdents, getdents64, readdir
 from viewosd.tracee import Tracee
 
@@ -22,7 +25,6 @@ from . import unsafe
 
 LARGEST: Final = 1 << 16
 """Bytes of a directory that are read at once, however large the program's buffer is."""
-_ENOUGH: Final = 4096
 _RECLEN: Final = struct.Struct("=H").unpack_from
 _OLDEST: Final = struct.Struct("<IIH")  # struct old_linux_dirent of i386, fs/readdir.c
 
@@ -41,51 +43,58 @@ def list_without(call: Getdents, tracee: Tracee, fd: int, names: AbstractSet[byt
     """
     before = os.lseek(fd, 0, os.SEEK_CUR)
     try:
-        # Each round that leaves nothing has met a hidden name, of which there are so many.
-        for _ in range(len(names) + 1):
-            found, result = _read(call, fd, names)
-            if found or not result:
-                break
+        if call.arch.is_compat:
+            found = _counted(call, fd, before, names)
         else:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            found = _next(fd, min(call.count, LARGEST), names)
+            if not isinstance(call, getdents64):  # records of the same size, laid out otherwise
+                found = b"".join(pack_dirent(e, call.arch) for e in unpack_dirents64(found))
         if found:
             tracee.write(call.dirent, found)
-        return len(found) if not isinstance(call, readdir) else int(bool(found))
+        return int(bool(found)) if isinstance(call, readdir) else len(found)
     except BaseException:
         os.lseek(fd, before, os.SEEK_SET)
         raise
 
 
-def _read(call: Getdents, fd: int, names: AbstractSet[bytes]) -> tuple[bytes, bool]:
-    """Records for the program, and whether the directory had any."""
-    if isinstance(call, getdents64):
-        raw = unsafe.getdents64(fd, min(call.count, LARGEST))
-        return without(raw, names), bool(raw)
-    # The old layouts are no larger than what we read; what does not fit is read again.
-    raw = unsafe.getdents64(fd, max(min(call.count, LARGEST), _ENOUGH))
+def _next(fd: int, size: int, names: AbstractSet[bytes]) -> bytes:
+    """Records of getdents64(2) from the offset on; b"" at the end."""
+    # Each round that leaves nothing has met a hidden name, of which there are so many.
+    for _ in range(len(names) + 1):
+        raw = unsafe.getdents64(fd, size)
+        found = without(raw, names)
+        if found or not raw:
+            return found
+    raise OSError(errno.EIO, "the directory has a name more than once")
+
+
+def _counted(call: Getdents, fd: int, position: int, names: AbstractSet[bytes]) -> bytes:
+    """Records for a 32-bit program, from the entry on that is the ``position``-th."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    raw = b""
+    while more := unsafe.getdents64(fd, LARGEST):
+        raw += more
+    entries = list(unpack_dirents64(without(raw, names)))
     room = _OLDEST.size + 256 if isinstance(call, readdir) else call.count
-    out, fits = b"", True
-    position = None
-    for entry in unpack_dirents64(raw):
-        if entry.name not in names:
-            record = _packed(call, entry)
-            fits = len(out) + len(record) <= room
-            if not fits or (out and isinstance(call, readdir)):
-                break
-            out += record
-        position = entry.off
-    if not out and not fits:
+    out = b""
+    for entry in entries[position:]:
+        record = _packed(call, entry._replace(off=position + 1))
+        if len(out) + len(record) > room or (out and isinstance(call, readdir)):
+            break
+        out, position = out + record, position + 1
+    if not out and position < len(entries):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # fs/readdir.c:filldir()
-    if position is not None:
-        os.lseek(fd, position, os.SEEK_SET)
-    return out, bool(raw)
+    os.lseek(fd, position, os.SEEK_SET)
+    return out
 
 
 def _packed(call: Getdents, entry: Dirent) -> bytes:
     try:
+        if isinstance(call, getdents64):
+            return pack_dirent64(entry)
         if isinstance(call, readdir):
             return _OLDEST.pack(entry.ino, entry.off, len(entry.name)) + entry.name + b"\0"
-        return pack_dirent(entry, call.arch or NATIVE)
+        return pack_dirent(entry, call.arch)
     except (OverflowError, struct.error) as error:
         raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW)) from error
 

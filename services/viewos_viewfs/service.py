@@ -34,13 +34,14 @@ class Layered:
     """One mount, as far as something must be known of it later.
 
     Attributes:
-        target, mode: as asked for.
+        target, source, mode: as asked for.
         tree: what was made, to be mounted once more (``renew``); -1 if that is lost.
         layer: where its changes go.
         hidden: what it hides.
     """
 
     target: bytes
+    source: bytes
     mode: str
     tree: int = -1
     layer: LayerDir | None = None
@@ -76,7 +77,7 @@ class ViewFs(Creating, Service):
         if wish.mode == "hide":
             return await self._hide(request)
         made = await self._make(request, wish)
-        record = Layered(request.target, wish.mode, layer=made.layer)
+        record = Layered(request.target, request.source, wish.mode, layer=made.layer)
         try:
             record.tree = await request.space.clone(made.tree)
             if made.below:
@@ -109,7 +110,8 @@ class ViewFs(Creating, Service):
 
     async def _renew(self, request: MountRequest) -> int:
         for record in reversed(self.mounted):
-            if record.target == request.target and record.tree >= 0:
+            is_asked = request.source in (b"", b"none", record.source)
+            if record.target == request.target and is_asked and record.tree >= 0:
                 return await request.space.clone(record.tree)
         raise invalid(f"nothing of viewfs is mounted on {os.fsdecode(request.target)}")
 
@@ -129,7 +131,7 @@ class ViewFs(Creating, Service):
             await hide.uncover(request.space, [p.path for p in found.places[1:]])
             raise
         self.names.add(found)
-        self.mounted.append(Layered(request.target, "hide", hidden=found))
+        self.mounted.append(Layered(request.target, request.source, "hide", hidden=found))
         self.remember()
         return tree
 
@@ -191,6 +193,7 @@ class ViewFs(Creating, Service):
         told = [
             [
                 record.target,
+                record.source,
                 record.mode,
                 record.layer and [record.layer.path, record.layer.unnamed],
                 record.hidden and record.hidden.describe(),
@@ -202,8 +205,8 @@ class ViewFs(Creating, Service):
     def restore(self, state: Any) -> None:
         """The mounts are there; take the layers again, and know the names."""
         self._traps = state["traps"]
-        for target, mode, layer, names in state["mounted"]:
-            record = Layered(target, mode)
+        for target, source, mode, layer, names in state["mounted"]:
+            record = Layered(target, source, mode)
             if layer is not None:
                 record.layer = _again(*layer)
             if names is not None:
