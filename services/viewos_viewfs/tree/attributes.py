@@ -11,6 +11,7 @@ from viewosd.filetree import Attr, SetAttr
 
 from . import store
 from .changes import Changes
+from .copyup import times_kept
 from .location import Location
 from .node import Node, Part
 from .virtual import NOTHING, STAT, Virtual, parse
@@ -40,7 +41,9 @@ class Attributes:
         if change.mode is not None:
             mode = stat.S_IFMT(mode) | stat.S_IMODE(change.mode)
         before = mode
-        if change.kill_suidgid:
+        chowns = change.mode is None and (change.uid, change.gid) != (None, None)
+        # chown(2) takes them away too; with `killpriv` the kernel leaves that to us.
+        if change.kill_suidgid or (chowns and self._rights.vstat and not node.is_dir):
             mode &= ~stat.S_ISUID & ~(stat.S_ISGID if mode & stat.S_IXGRP else 0)
         if mode == before and (change.mode, change.uid, change.gid) == (None, None, None):
             return
@@ -106,9 +109,10 @@ class Attributes:
             new.utime((st.st_atime_ns, st.st_mtime_ns))
             made = new.stat()
             for parent, name in node.names:
-                with copyup.work.making() as temp:
+                directory = copyup.directory(parent)
+                with copyup.work.making() as temp, times_kept(directory):
                     new.link(copyup.work.fd.fd, temp)
-                    copyup.work.put(temp, copyup.directory(parent), name)
+                    copyup.work.put(temp, directory, name)
         union.forget_storage(old.id)
         union.restack(node, [Part(old.layer, (made.st_dev, made.st_ino))])
         union.memory.keep_ino((made.st_dev, made.st_ino), node.ino)

@@ -77,7 +77,7 @@ class CopyUp:
                 if directory is None:
                     node.held = there.hold()
                 else:
-                    with _times_kept(directory):
+                    with times_kept(directory):
                         self.work.put(temp, directory, node.names[0][1])
                     there = Location(directory, node.names[0][1])
                 links = self._index(node.parts[0].id, st, there)
@@ -104,7 +104,7 @@ class CopyUp:
             layer.set_mark(self.union.location(node), b"y")
             for directory in reversed(directories):
                 fd = self.union.directory(directory, layer)
-                with _times_kept(fd):
+                with times_kept(fd):
                     for name in whiteouts(self.union, directory):
                         os.unlink(name, dir_fd=fd.fd)
                 self.union.memory.keep_ino(directory.parts[0].id, directory.ino)
@@ -139,7 +139,7 @@ class CopyUp:
         with self.work.making() as temp:
             _, virtual = self._copy(node, st, temp, None)
             made = self.work.at(temp).stat()
-            with _times_kept(above):
+            with times_kept(above):
                 self.work.put(temp, above, name)
         upper = parent.layer
         self.union.restack(node, [Part(upper, (made.st_dev, made.st_ino)), *node.parts])
@@ -213,7 +213,7 @@ class CopyUp:
             return
         try:
             directory = self.directory(parent)
-            with _times_kept(directory):
+            with times_kept(directory):
                 self.work.at(links.index).link(directory.fd, name)
         except OSError:
             return
@@ -221,7 +221,7 @@ class CopyUp:
 
 
 @contextmanager
-def _times_kept(directory: Fd) -> Iterator[None]:
+def times_kept(directory: Fd) -> Iterator[None]:
     """Something appears in a directory that programs saw there all the time."""
     st = os.fstat(directory.fd)
     yield
