@@ -1,8 +1,8 @@
 """``viewos diff``, ``commit``, ``discard`` and ``layers``: what copy-on-write layers changed.
 
 The work is done by ``python -m viewos_viewfs.layers``, which is no part of this package: started by
-us where ``--layer`` names a layer, else by the view's supervisor, outside of the view, with our
-streams (docs/decisions/0014-layers-are-worked-on-by-a-program.md).
+us where ``--layer`` names a layer and we are outside, else by the view's supervisor, outside of
+the view, with our streams (docs/decisions/0014-layers-are-worked-on-by-a-program.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from argparse import Namespace
 from typing import Any, Final, NoReturn
 
 from .output import complain
-from .session import NoView, Refused, Session, everywhere, locate
+from .session import NoView, Refused, Session, everywhere, inside, locate
 
 WORKER: Final = (sys.executable, "-P", "-m", "viewos_viewfs.layers")
 TROUBLE: Final = 2
@@ -42,15 +42,19 @@ def layers(asked: Namespace) -> NoReturn:
 
 def _work(what: str, asked: Namespace, **switches: bool) -> int:
     view, paths = _view(asked)
+    arguments: dict[str, Any] = {name: on for name, on in switches.items() if on}
+    arguments["paths"] = [_path(path) for path in paths]
     if asked.layer is not None:
-        words = [f"--{name}" for name, on in switches.items() if on] + ["--layer", asked.layer]
-        words += ["--target", asked.target] if asked.target else []
-        _become(what, [*words, "--", *paths])
+        if not _has_tree():
+            words = [f"--{name}" for name in arguments if name != "paths"]
+            words += ["--layer", asked.layer, *(["--target", asked.target] if asked.target else [])]
+            _become(what, [*words, "--", *paths])
+        named = asked.layer.startswith("@")
+        arguments["layer"] = os.fsencode(asked.layer) if named else _path(asked.layer)
+        arguments |= {"target": _path(asked.target)} if asked.target else {}
     try:
         session, id = locate(view)
         with session:
-            arguments: dict[str, Any] = {name: on for name, on in switches.items() if on}
-            arguments["paths"] = [_path(path) for path in paths]
             told = session.call("ask", id, "viewfs", what, arguments, fds=(0, 1, 2))
     except (Refused, ConnectionError) as error:
         complain(f"viewos {what}", str(error))
@@ -62,6 +66,15 @@ def _work(what: str, asked: Namespace, **switches: bool) -> int:
         return TROUBLE
     code = os.waitstatus_to_exitcode(told["status"])
     return code if code >= 0 else 128 - code
+
+
+def _has_tree() -> bool:
+    """Are we in a view that sees other files? Then the work is done outside of it."""
+    session = inside()
+    if session is None:
+        return False
+    with session:
+        return any(row["name"] == "viewfs" for row in session.call("list", None))
 
 
 def _become(what: str, words: list[str]) -> NoReturn:

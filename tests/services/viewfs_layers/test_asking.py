@@ -17,12 +17,19 @@ def test_a_command_names_every_layer_and_what_it_lies_over():
     )  # fmt: skip
 
 
+def test_a_layer_that_is_named_is_meant_alone():
+    asked = {"layer": b"@work", "target": b"/t", "force": True}
+    words = work("commit", asked, [(b"/l", b"/t")]).argv[4:]
+    assert words == ("commit", "--force", "--layer=@work", "--target=/t", "--")
+
+
 @pytest.mark.parametrize(
     ("what", "arguments", "line"),
     [
         ("nosuch", {}, "viewfs has no command nosuch"),
         ("diff", {"force": True}, "diff has no option force"),
         ("commit", {"paths": ["text"]}, "commit: paths is a list of paths"),
+        ("commit", {"layer": "text"}, "commit: layer and target are paths"),
         ("commit", {"paths": [b"\0"]}, "commit: paths is a list of paths"),
     ],
 )
