@@ -252,7 +252,8 @@ class _Server:
         self._scopes[request.unique] = scope, request
         try:
             with scope:
-                result = await _in_place(value(soon), self._give_turn)
+                plain = soon if type(soon) is types.CoroutineType else value(soon)
+                result = await _in_place(plain, self._give_turn)
                 answer = call.answer(session, request, result)
         except Exception as error:
             self._fail(request, error)
