@@ -277,7 +277,7 @@ class Mounter:
             OSError: what umount2(2) fails with.
         """
         where, mount = self._place(path, flags, caller)
-        line = self.records.table().get(mount)
+        line = self.records.line(mount)
         if line is None or line.point != where:
             if (record := self.records.unattached_at(where)) is None:
                 raise OSError(errno.EINVAL, "nothing is mounted there")
@@ -287,8 +287,9 @@ class Mounter:
             return
         self.refuse_permanent(mount)
         # There is no umount by descriptor: one would keep it busy. The name was made by the kernel.
+        gone = self.records.with_it(mount, flags)
         await self.space.umount(where, flags | UMOUNT_NOFOLLOW)
-        await self.records.reconcile()
+        await self.records.drop(gone)
 
     def _place(self, path: bytes, flags: int, caller: Caller) -> tuple[bytes, int]:
         """Where a path leads in the view, and the mount that lies there."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from ...abi.mount import MNT_DETACH
 from ...service import Service
 from ...space import Mounted
 from . import mountinfo, points
@@ -66,6 +67,8 @@ class Records:
     ) -> None:
         self._space, self._find, self._changed = space, find, changed
         self._next = 1
+        self._text = b""
+        self._table: dict[int, Line] = {}
         self.all: list[Record] = []
 
     def next_id(self) -> int:
@@ -75,13 +78,25 @@ class Records:
 
     def add(self, record: Record) -> None:
         """One more."""
-        record.line = self.table().get(record.mount) if record.mount else None
+        record.line = self.line(record.mount) if record.mount else None
         self.all.append(record)
         self._changed()
 
     def table(self) -> dict[int, Line]:
-        """The mounts of the view."""
-        return mountinfo.parse(self._space.mountinfo())
+        """The mounts of the view. Read anew each time, which is cheap; parsed when it differs."""
+        text = self._space.mountinfo()
+        if text != self._text:
+            self._text, self._table = text, mountinfo.parse(text)
+        return self._table
+
+    def line(self, mount: int) -> Line | None:
+        """One mount of the view."""
+        return mountinfo.find(self._space.mountinfo(), mount)
+
+    def with_it(self, mount: int, flags: int) -> list[Record]:
+        """What goes if a mount is unmounted."""
+        ids = mountinfo.below(self.table(), mount) if flags & MNT_DETACH else {mount}
+        return [record for record in self.all if record.mount in ids]
 
     def permanent_below(self, mount: int) -> bool:
         """Would a permanent mount go, or move, with this one?"""
@@ -93,6 +108,8 @@ class Records:
         if self.unattached_at(path) is not None:
             return True
         ours = {record.mount for record in self.all}
+        if mount in ours:
+            return True
         return bool(ours & mountinfo.below(self.table(), mount))
 
     def unattached_at(self, path: bytes) -> Record | None:
