@@ -164,13 +164,15 @@ class Here:
 
 
 @asynccontextmanager
-async def namespace(ordinary: bool, services: Sequence[Service] = ()) -> AsyncIterator[Here]:
+async def namespace(
+    ordinary: bool, services: Sequence[Service] = (), parent: ViewSpace | None = None
+) -> AsyncIterator[Here]:
     """A namespace until the block ends. Skips the test where there is none to be had."""
     helpers = Helpers()
     if not ordinary and os.geteuid():
         pytest.skip("needs root")
     try:
-        space = await ViewSpace._make(helpers, None, ordinary)
+        space = await ViewSpace._make(helpers, parent and parent.namespaces, ordinary)
     except (OSError, ViewError) as error:
         pytest.skip(f"needs namespaces: {error}")
     place = Path(tempfile.mkdtemp(prefix="viewos-mounting-")).resolve()

@@ -211,6 +211,12 @@ async def test_a_mount_that_fails_leaves_no_mountpoint(either: Here):
     assert not (either.place / "made").exists()
 
 
+async def test_a_link_that_leads_nowhere_is_no_mountpoint(either: Here, source):
+    (either.place / "link").symlink_to("nowhere")
+    assert await either.mount(source, "link", "binder") == errno.ENOENT
+    assert (either.place / "link").is_symlink()
+
+
 async def test_the_parent_of_a_mountpoint_must_be_there(either: Here, source):
     assert await either.mount(source, "no/made", "binder") == errno.ENOENT
 
@@ -444,6 +450,21 @@ async def test_a_successor_knows_the_mounts(either: Here, binder, source):
     await other.stop()
     assert [one.id for one in binder.gone] == [2, 1]
     either.mounting.records.all.clear()
+
+
+async def test_a_branch_knows_its_copies_and_leaves_mountpoints_alone(either: Here, source):
+    await either.mount(source, "made", "binder")
+    await either.mount(source, "made", "binder", 0, "permanent")
+    async with namespace(either.space.ordinary, [Binder()], either.space) as branch:
+        branch.mounting.restore(either.mounting.describe())
+        old, new = ([r.mount for r in h.mounting.records.all] for h in (either, branch))
+        assert not set(old) & set(new)
+        assert [mounted.id for mounted, _ in branch.mounting.listing()] == [1, 2]
+        with pytest.raises(OSError, match="permanent"):
+            await branch.mounting.umount(bytes(either.place / "made"))
+        await branch.mounting.stop()
+    assert (either.place / "made").is_dir()
+    assert len(either.lines()) == 2
 
 
 def test_umount_has_two_calls():

@@ -76,9 +76,12 @@ class Agent:
     def fsconfig(
         self, fds: list[int], cmd: int, key: bytes | None, value: bytes | None
     ) -> tuple[Any, list[int]]:
-        """``fds``: the context, and the call's ``aux``, if any."""
+        """``fds``: the context, and the call's ``aux``, if any.
+
+        The context is a program's, which will want to read from it what went wrong.
+        """
         aux = fds[1] if len(fds) > 1 else unsafe.AT_FDCWD if cmd in _PATHS else 0
-        unsafe.fsconfig(fds[0], cmd, key, value, aux)
+        unsafe.fsconfig(fds[0], cmd, key, value, aux, explained=False)
         return None, []
 
     def fsmount(self, fds: list[int], flags: int, attributes: int) -> tuple[Any, list[int]]:

@@ -110,10 +110,25 @@ def fsopen(name: bytes, flags: int) -> int:
     return check(_syscall(SYS_FSOPEN, name, _u(flags)), "fsopen")
 
 
-def fsconfig(fd: int, cmd: int, key: bytes | None, value: bytes | None, aux: int = 0) -> None:
-    """fsconfig(2). The error's text is what the file system says to it."""
-    if _syscall(SYS_FSCONFIG, fd, _u(cmd), key, value, ctypes.c_int(aux)) < 0:
+def fsconfig(
+    fd: int,
+    cmd: int,
+    key: bytes | None,
+    value: bytes | None,
+    aux: int = 0,
+    *,
+    explained: bool = True,
+) -> None:
+    """fsconfig(2).
+
+    Args:
+        explained: the error's text is what the file system says to it, which nobody can read from
+            ``fd`` any more then.
+    """
+    result = _syscall(SYS_FSCONFIG, fd, _u(cmd), key, value, ctypes.c_int(aux))
+    if result < 0 and explained:
         raise _explained(fd)
+    check(result, "fsconfig")
 
 
 def fsmount(fd: int, flags: int, attributes: int) -> int:

@@ -46,7 +46,10 @@ class MountCalls(Space, Protocol):
         value: bytes | None = None,
         aux: int | None = None,
     ) -> None:
-        """fsconfig(2); ``aux`` is a descriptor of ours, or None."""
+        """fsconfig(2); ``aux`` is a descriptor of ours, or None.
+
+        What the kernel says to an error is left in the context, for who has it to read.
+        """
 
     async def fsmount(self, context: int, flags: int = 0, attributes: int = 0) -> int:
         """fsmount(2): a tree that is attached nowhere."""

@@ -103,9 +103,6 @@ class ContextCalls(Calls):
         """A command on a context of the kernel's; the descriptor is ours to close."""
         try:
             await self.space.fsconfig(fd, cmd)
-        except OSError as error:
-            log.warning("fsconfig: %s", error.strerror)
-            raise
         finally:
             os.close(fd)
         return Return(0)

@@ -98,8 +98,10 @@ class Mounter:
         try:
             await self._mount(asked, caller, target)
         except OSError as error:
-            where = os.fsdecode(asked.target)
-            log.warning("mount -t %s on %s: %s", asked.type or "none", where, error.strerror)
+            text = str(error.strerror)
+            if os.strerror(error.errno or 0) not in text:  # else mount(8) says as much
+                where = os.fsdecode(asked.target)
+                log.warning("mount -t %s on %s: %s", asked.type or "none", where, text)
             self._hint(asked, error)
             raise
 

@@ -97,7 +97,7 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
     """
     # "../x/" and "x/.": the last name is what is made.
     head, name = os.path.split(path.rstrip(b"/"))
-    if name in (b"", b".", b".."):
+    if name in (b"", b".", b"..") or _is_link(path, caller):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     parent = caller.open(head or (b"/" if path.startswith(b"/") else b"."), _HERE | os.O_CLOEXEC)
     try:
@@ -114,6 +114,15 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
     except BaseException:
         os.close(parent)
         raise
+
+
+def _is_link(path: bytes, caller: Caller) -> bool:
+    """Is it a link that leads nowhere? Then it stays one."""
+    try:
+        os.close(caller.open(path.rstrip(b"/"), os.O_PATH | os.O_NOFOLLOW))
+    except OSError:
+        return False
+    return True
 
 
 def _made(parent: int, name: bytes, is_file: bool) -> tuple[int, int]:
