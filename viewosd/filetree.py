@@ -208,7 +208,11 @@ class FileTree:
         _refuse()
 
     def read(self, node: int, handle: Any, offset: int, size: int, context: Context) -> Soon[Data]:
-        """Bytes at an offset; fewer than ``size`` only at the end (or with `Opened.direct_io`)."""
+        """Bytes at an offset; fewer than ``size`` only at the end (or with `Opened.direct_io`).
+
+        For what may take long, use `Opened.direct_io`: a read into the page cache is cancelled by
+        nothing, and opening the file again waits for it.
+        """
         _refuse()
 
     def write(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fuse.test_codec import OPCODES, request
 from viewosd.abi import fuse as abi
 from viewosd.abi.fuse import fuse_init_in, fuse_interrupt_in, fuse_out_header, fuse_read_in
-from viewosd.filetree import Attr, Entry, FileTree, Opened
+from viewosd.filetree import Attr, Dirent, Entry, FileTree, Opened
 from viewosd.fuse.server import serve
 
 LIMIT_S = 40
@@ -251,6 +251,43 @@ async def test_handles_are_objects_until_they_are_released():
         assert await kernel.ask(abi.FUSE_RELEASE, release, node=4) == (0, b"")
         assert await kernel.ask(abi.FUSE_READ, body, node=4) == (0, b"None")
     assert tree.released == ((["handle", 4], 99),)
+
+
+@pytest.mark.parametrize("writeback", [False, True])
+async def test_files_that_the_kernel_writes_back_are_opened_for_reading_too(writeback):
+    class Tree(FileTree):
+        flags = -1
+
+        def open(self, node, flags, context):
+            self.flags = flags
+            return Opened()
+
+    tree = Tree()
+    Tree.writeback = writeback
+    async with served(tree) as kernel:
+        await kernel.ask(abi.FUSE_INIT, fuse_init_in(7, 45, 0, 0xFFFF_FFFF, 0).pack())
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+        await kernel.ask(abi.FUSE_OPEN, struct.pack("=II", flags, 0))
+        assert tree.flags == (os.O_RDWR | os.O_NONBLOCK if writeback else flags)
+        await kernel.ask(abi.FUSE_OPEN, struct.pack("=II", os.O_RDONLY, 0))
+        assert tree.flags == os.O_RDONLY
+
+
+async def test_entries_of_a_listing_that_fails_are_forgotten():
+    class Tree(Waiting):
+        def readdir(self, node, handle, offset, context):
+            yield Dirent(b"a", 5, 0, 1)
+            yield Dirent(b"b", 6, 0, 2)
+            raise OSError(errno.EXDEV, "half way")
+
+        def lookup(self, parent, name, context):
+            return Entry(name[0], Attr(name[0], 0o100644))
+
+    tree = Tree()
+    async with served(tree) as kernel:
+        code, _ = await kernel.ask(abi.FUSE_READDIRPLUS, fuse_read_in(0, 0, 4096, 0, 0, 0).pack())
+        assert code == errno.EXDEV
+    assert tree.forgotten == [(ord("a"), 1), (ord("b"), 1)]
 
 
 @pytest.mark.root

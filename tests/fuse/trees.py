@@ -1,4 +1,4 @@
-"""The memory tree in other manners: methods that wait, caches that the kernel writes back."""
+"""The memory tree in other manners: methods that wait, caches that the kernel writes back; errors."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ class KillprivTree(MemoryTree):
             if attr.mode & 0o010:
                 attr.mode &= ~stat.S_ISGID
         return attr
+
+
+def errno_of(call, *args):
+    """What a call failed with; 0 if it did not."""
+    try:
+        call(*args)
+    except OSError as error:
+        return error.errno
+    return 0

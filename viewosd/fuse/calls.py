@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from ..abi import fuse as abi
+from ..abi.fcntl import O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR
 from ..filetree import Context, Data, Lock, SetAttr
 from . import codec, listing, session
 from .codec import Request
@@ -44,6 +45,14 @@ def waits(soon: Any) -> bool:
 
 def _who(r: Request, umask: int = 0) -> Context:
     return Context(r.uid, r.gid, r.pid, umask)
+
+
+def _open_flags(s: Session, flags: int) -> int:
+    """Of a file whose pages the kernel writes back: it fills them first, and knows the end."""
+    if not s.flags & abi.FUSE_WRITEBACK_CACHE:
+        return flags
+    writes = flags & O_ACCMODE != O_RDONLY
+    return flags & ~(O_APPEND | O_ACCMODE) | (O_RDWR if writes else O_RDONLY)
 
 
 def _row(answer: Answer, *opcodes: int) -> Callable[[Ask], Ask]:
@@ -169,19 +178,19 @@ def _removexattr(s: Session, r: Request) -> Any:
 def _open(s: Session, r: Request) -> Any:
     if s.tree.no_open:
         raise OSError(errno.ENOSYS, "from now on without")
-    return s.tree.open(r.node, r.args[0], _who(r))
+    return s.tree.open(r.node, _open_flags(s, r.args[0]), _who(r))
 
 
 @_row(session.created, abi.FUSE_CREATE)
 def _create(s: Session, r: Request) -> Any:
     flags, mode, umask, _ = r.args
-    return s.tree.create(r.node, r.names[0], mode, flags, _who(r, umask))
+    return s.tree.create(r.node, r.names[0], mode, _open_flags(s, flags), _who(r, umask))
 
 
 @_row(session.created, abi.FUSE_TMPFILE)
 def _tmpfile(s: Session, r: Request) -> Any:
     flags, mode, umask, _ = r.args
-    return s.tree.tmpfile(r.node, mode, flags, _who(r, umask))
+    return s.tree.tmpfile(r.node, mode, _open_flags(s, flags), _who(r, umask))
 
 
 @_row(session.read, abi.FUSE_READ)
@@ -289,13 +298,21 @@ async def _readdir(s: Session, r: Request) -> Any:
 @_row(session.data, abi.FUSE_READDIRPLUS)
 async def _readdirplus(s: Session, r: Request) -> Any:
     fh, offset, size, *_ = r.args
-    who = _who(r)
+    who, found = _who(r), list[int]()
     entries = await value(s.tree.readdir(r.node, s.handles.get(fh), offset, who))
 
     async def look(name: bytes) -> bytes:
-        return s.entry(await value(s.tree.lookup(r.node, name, who)))
+        entry = await value(s.tree.lookup(r.node, name, who))
+        if entry.node:
+            found.append(entry.node)
+        return s.entry(entry)
 
-    return await listing.names_and_attributes(entries, size, look)
+    try:
+        return await listing.names_and_attributes(entries, size, look)
+    except BaseException:
+        for node in found:  # the kernel will never hear of them
+            s.tree.forget(node, 1)
+        raise
 
 
 @_row(session.nothing, abi.FUSE_RELEASEDIR)

@@ -85,7 +85,9 @@ class _Buffers:
         return free.pop() if free else bytearray(size)
 
     def give(self, buffer: bytearray) -> None:
-        self._free[len(buffer)].append(buffer)
+        free = self._free[len(buffer)]
+        if len(free) < SPARE_TASKS:  # many are used at a time only while many calls wait
+            free.append(buffer)
 
 
 _buffers = _Buffers()
