@@ -123,6 +123,12 @@ class Native:
     def pwrite(self, handle: Any, data: bytes, offset: int) -> int:
         return os.pwrite(handle, data, offset)
 
+    def fallocate(self, handle: Any, mode: int, offset: int, length: int) -> None:
+        checked(_libc.fallocate(handle, mode, ctypes.c_long(offset), ctypes.c_long(length)))
+
+    def copy(self, handle: Any, offset: int, to: int, length: int) -> int:
+        return os.copy_file_range(handle, handle, length, offset, to)
+
     def fstat(self, handle: Any) -> Any:
         return os.fstat(handle)
 
@@ -318,6 +324,12 @@ class Served:
 
     def pwrite(self, handle: Any, data: bytes, offset: int) -> int:
         return self.tree.write(*handle, offset, memoryview(data), self.context)
+
+    def fallocate(self, handle: Any, mode: int, offset: int, length: int) -> None:
+        self.tree.fallocate(*handle, mode, offset, length, self.context)
+
+    def copy(self, handle: Any, offset: int, to: int, length: int) -> int:
+        return self.tree.copy_file_range(*handle, offset, *handle, to, length, 0, self.context)
 
     def fstat(self, handle: Any) -> Any:
         return Stat(self.tree.getattr(*handle, self.context))

@@ -11,6 +11,7 @@ exceptions  in the plain tree, whatever the mode; other layers do not count ther
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -105,6 +106,12 @@ class Changes:
         """Is a new name made in the plain tree, and nowhere else?"""
         return self._mode == MERGE or self.union.real(parent, name)
 
+    def touch(self, node: Node) -> None:
+        """A directory was changed in the plain tree; its times may be those of another part."""
+        if node.in_upper:
+            there = self.union.location(node)
+            there.utime((there.stat().st_atime_ns, time.time_ns()))
+
     def new(
         self, parent: Node, name: bytes, build: Callable[[Fd, bytes, bool], T], *, is_dir: bool
     ) -> T:
@@ -119,10 +126,13 @@ class Changes:
             plain = self.plain_directory(parent, name)
         if plain is not None:
             try:
-                return build(plain, name, False)
+                made = build(plain, name, False)
             except OSError as error:
                 if error.errno not in DENIED or self.goes_really(parent, name):
                     raise
+            else:
+                self.touch(parent)
+                return made
         elif self.goes_really(parent, name):
             raise OSError(errno.EROFS, "the directory lies in a layer that is read-only")
         copyup = self.copyup

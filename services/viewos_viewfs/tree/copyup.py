@@ -153,7 +153,7 @@ class CopyUp:
         source, there = self.union.location(node), self.work.at(temp)
         mode, uid, gid, virtual = rights.split(*rights.true(st, node.virtual))
         target = store.link_target(source, st) if stat.S_ISLNK(node.type) else b""
-        fd = store.make(self.work.fd, temp, mode, 0o600, st.st_rdev, target)
+        fd = store.make(self.work.fd, temp, mode, 0o700, st.st_rdev, target)
         try:
             if fd != -1 and not target and stat.S_ISREG(st.st_mode):
                 self._copy_data(node, source, st, fd, limit)

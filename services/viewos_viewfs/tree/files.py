@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from viewosd.filetree import Opened
 
@@ -37,9 +38,12 @@ class Files:
 
     def opened(self, node: Node, opened: Open) -> Opened:
         """One more handle."""
+        st = os.fstat(max(opened.read, opened.write))
+        if not stat.S_ISREG(st.st_mode):  # something else was put in its place outside
+            opened.replace(-1, -1)
+            raise OSError(errno.ESTALE, "it is no file any more")
         opened.count += 1
         node.open = opened
-        st = os.fstat(max(opened.read, opened.write))
         seen = st.st_size, st.st_mtime_ns, st.st_ctime_ns, node.parts[0].id
         same, node.seen = node.seen == seen, seen
         return Opened(node, keep_cache=same or node.in_upper)

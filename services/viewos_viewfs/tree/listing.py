@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
 from viewosd.filetree import Dirent
 
@@ -23,11 +24,12 @@ class Listing:
         self._union, self._node = union, node
         self._entries: list[Dirent] | None = None
 
-    def after(self, offset: int) -> list[Dirent]:
+    def after(self, offset: int) -> Iterator[Dirent]:
         """The entries after an offset; 0: look again."""
         if self._entries is None or offset == 0:
             self._entries = self._look()
-        return self._entries[offset:] if offset else self._entries
+        found = self._entries
+        return (found[at] for at in range(offset, len(found)))
 
     def _look(self) -> list[Dirent]:
         node = self._node

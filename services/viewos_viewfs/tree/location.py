@@ -48,6 +48,8 @@ class Location:
 
     def open(self, flags: int) -> int:
         """A descriptor of it. ELOOP for symbolic links."""
+        if not flags & os.O_PATH:  # it could be a FIFO by now
+            flags |= os.O_NONBLOCK | os.O_NOCTTY
         if self._at is None:
             return os.open(self._name, flags & ~os.O_NOFOLLOW)
         return os.open(self._name, flags | os.O_NOFOLLOW, dir_fd=self._at)

@@ -116,6 +116,8 @@ class Moving:
             if really or error.errno not in DENIED:
                 raise
             return False
+        self._changes.touch(parent)
+        self._changes.touch(to)
         return True
 
     def _in_upper(

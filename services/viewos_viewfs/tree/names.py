@@ -123,6 +123,8 @@ class Names:
         really = layers.mode == MINCOW and self._remove_plain(parent, name, node)
         if not (really and only_plain):
             self._remove_upper(parent, name, node)
+        if really:
+            self.changes.touch(parent)
         self.gone(node, found, really=really and only_plain)
 
     def _remove_plain(self, parent: Node, name: bytes, node: Node) -> bool:
@@ -233,11 +235,11 @@ class Names:
         """How something new is stored: mode, uid, gid (-1: as it comes), and what is virtual."""
         rights = self.union.rights
         virtual, uid, gid = NOTHING, -1, -1
-        if rights.vstat:
+        if rights.vstat and (upper or self.union.layers.mode != MINCOW):
             owner = rights.uid if context.uid == _UNMAPPED else context.uid
             group = rights.gid if context.gid == _UNMAPPED else context.gid
             mode, _, _, virtual = rights.split(mode, owner, group, rdev)
-        elif rights.root:
+        elif rights.root:  # with mincow what is real is that altogether
             uid = context.uid if context.uid not in (_UNMAPPED, 0) else -1
             gid = context.gid if context.gid not in (_UNMAPPED, 0) else -1
         elif upper and stat.S_ISDIR(mode) and mode & 0o700 != 0o700:

@@ -31,7 +31,7 @@ def make(
             os.write(fd, target)
         return fd
     if kind == stat.S_IFDIR:
-        os.mkdir(name, perm | 0o700, dir_fd=directory.fd)
+        os.mkdir(name, perm, dir_fd=directory.fd)
     elif kind == stat.S_IFLNK:
         os.symlink(target, name, dir_fd=directory.fd)
     else:

@@ -152,8 +152,10 @@ class Model(RuleBasedStateMachine):
         except OSError:
             return False
 
-    @rule(path=paths, mode=st.sampled_from([0o755, 0o700, 0o2755, 0o1777]))
+    @rule(path=paths, mode=st.sampled_from([0o755, 0o700, 0o2755, 0o1777, 0o555]))
     def mkdir(self, path, mode):
+        if os.geteuid():
+            mode |= 0o700  # that it may not be written, the kernel would see to
         self.both("mkdir", path, mode)
 
     @rule(path=paths)

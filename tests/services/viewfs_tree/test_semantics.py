@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 import subprocess
 
 import pytest
 
-from helpers.overlays import NOW, alike, snapshot
+from helpers.overlays import NOW, Native, alike, snapshot
 from viewos_viewfs.tree import Overlay
 from viewosd.filetree import ROOT, SetAttr
 
@@ -179,6 +180,49 @@ def test_what_changes_below_outside_is_seen(full):
     assert fs.read(b"file") == b"new"
     (full.lower / "file").unlink()
     assert code_of(fs.lstat, b"file") == errno.ENOENT
+
+
+def test_a_file_that_becomes_a_fifo_outside_blocks_nobody(full):
+    fs = full.serve()
+    node = fs.node(b"file")
+    (full.lower / "file").unlink()
+    os.mkfifo(full.lower / "file")
+    assert code_of(fs.tree.open, node, os.O_RDONLY, NOW) == errno.ESTALE
+    assert code_of(fs.tree.open, node, os.O_RDWR, NOW) in (errno.ESTALE, errno.ENXIO)
+    assert stat.S_ISFIFO(fs.lstat(b"file").st_mode)
+
+
+@pytest.mark.parametrize("mode", ["cow", "mincow"])
+@pytest.mark.parametrize("seed", range(3))
+def test_data_is_what_it_would_be_in_a_directory(full, mode, seed):
+    """Random writes, truncations, holes and copies, through handles of one file and another."""
+    chance = random.Random(seed)
+    plain = Native(os.fsencode(full.root))
+    for fs in (plain, full.below):
+        fs.write(b"data", chance.randbytes(100_000) if fs is plain else plain.read(b"data"), 0)
+    fs = full.serve(mode)
+    files = [(plain, plain.open(b"data", os.O_RDWR)), (fs, fs.open(b"data", os.O_RDWR))]
+    late = fs.open(b"data", os.O_RDONLY)
+    for _ in range(60):
+        at, length = chance.randrange(200_000), chance.randrange(1, 50_000)
+        to = at + length + chance.randrange(9000)
+        data, what = chance.randbytes(length), chance.randrange(5)
+        for side, handle in files:
+            if what == 0:
+                assert side.pwrite(handle, data, at) == length
+            elif what == 1:
+                side.truncate(b"data", at)
+            elif what == 2:
+                side.fallocate(handle, 3, at, length)  # a hole
+            elif what == 3:
+                side.fallocate(handle, 0, at, length)
+            else:
+                side.copy(handle, at, to, length)
+        assert fs.pread(late, 300_000, 0) == plain.pread(files[0][1], 300_000, 0)
+        assert fs.fstat(late).st_size == plain.fstat(files[0][1]).st_size
+    for side, handle in (*files, (fs, late)):
+        side.close(handle)
+    assert fs.read(b"data") == plain.read(b"data")
 
 
 def test_names_of_the_format_are_escaped(full):
