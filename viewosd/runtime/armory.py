@@ -183,7 +183,9 @@ class Armory:
     def take_over(
         self, installed: Traps, everywhere: bool
     ) -> tuple[dict[int, Listener], dict[int, int]]:
-        """Serve the listeners of a supervisor that died. They stay parked.
+        """Take the listeners of a supervisor that died. They stay parked.
+
+        They are not received from yet: first all must be known that answers their calls.
 
         Returns:
             The listeners by their keys, and what was parked besides, by key; its descriptors are
@@ -193,10 +195,7 @@ class Armory:
         self._now_installed(installed)
         parked = dict(self.parking.look())
         besides = {key: fd for key, fd in parked.items() if key >= BESIDES}
-        found = {key: Listener(fd, key) for key, fd in parked.items() if key < BESIDES}
-        for listener in found.values():
-            self.pump.add(listener)
-        return found, besides
+        return {key: Listener(fd, key) for key, fd in parked.items() if key < BESIDES}, besides
 
     def _now_installed(self, traps: Traps) -> None:
         self.installed = union(self.installed, traps)

@@ -88,6 +88,8 @@ async def take_over(supervisor: Supervisor) -> None:
     )
     await supervisor.spaces.take_over(known.get("spaces", {}), parked)
     supervisor.tell_pump()
+    for found in listeners.values():
+        supervisor.pump.add(found)
     in_hand = supervisor.pump.journal.left_behind(supervisor.plan.suspicious)
     for slot, key, begun, attempts in in_hand:
         listener = listeners.get(key)
