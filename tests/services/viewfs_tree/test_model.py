@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from conftest import NOBODY
 from helpers.apart import in_child, mount, private_mounts
 from helpers.overlays import Native, Served, alike, interpreted, snapshot
-from viewos_viewfs.tree import Overlay
+from viewos_viewfs.tree import Overlay, moving, unsafe
 from viewosd.testing.mounted import mounted
 
 OLD_NS = 1_000_000_000_000_000_000  # 2001: what was not changed since
@@ -316,6 +316,24 @@ class Mounted(Model):
         self.mount.__exit__(None, None, None)
 
 
+def poor_file_system(patch: pytest.MonkeyPatch) -> None:
+    """No whiteouts can be made, neither by mknod(2) nor by renameat2(2)."""
+    make, rename = os.mknod, unsafe.renameat2
+
+    def mknod(path, mode=0o600, device=0, *, dir_fd=None):
+        if stat.S_ISCHR(mode) and device == 0:
+            raise PermissionError(errno.EPERM, "no devices")
+        make(path, mode, device, dir_fd=dir_fd)
+
+    def renameat2(old_dir, old, new_dir, new, flags=0):
+        if flags & unsafe.RENAME_WHITEOUT:
+            raise OSError(errno.EINVAL, "no such flag")
+        rename(old_dir, old, new_dir, new, flags)
+
+    patch.setattr(os, "mknod", mknod)
+    patch.setattr(moving, "renameat2", renameat2)
+
+
 def run(examples: int, model: type[Model] = Model, **attributes: object) -> None:
     run_state_machine_as_test(
         type("Machine", (model,), attributes),
@@ -326,6 +344,11 @@ def run(examples: int, model: type[Model] = Model, **attributes: object) -> None
 @pytest.mark.parametrize("mode", ["cow", "mincow"])
 def test_an_overlay_is_like_a_directory(mode):
     run(40, mode=mode)
+
+
+def test_whiteouts_can_be_attributes(monkeypatch):
+    poor_file_system(monkeypatch)
+    run(40)
 
 
 @pytest.mark.root
