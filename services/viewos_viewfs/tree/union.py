@@ -219,7 +219,7 @@ class Union:
         elif found.st.st_nlink == 1 and not node.held:
             for old in list(node.names):  # it was moved outside, or is another's number
                 self.unname(node, *old, keep=True)
-        self.name(node, parent, name)
+        self.name(node, parent, name, stored=top.layer is node.layer)
         return node
 
     def _new(self, parent: Node, name: bytes, kind: int, found: Found) -> Node:
@@ -249,12 +249,17 @@ class Union:
         self.nodes[node.id] = self._files[id] = node
         return node
 
-    def name(self, node: Node, parent: Node, name: bytes) -> None:
-        """A node has a name (more); the newest is used."""
+    def name(self, node: Node, parent: Node, name: bytes, *, stored: bool = True) -> None:
+        """A node has a name (more); the newest is used.
+
+        Args:
+            stored: its layer has it by that name; else only what it was copied from is there.
+        """
         if (parent, name) not in node.names:
-            node.names.insert(0, (parent, name))
-            node.held = None
+            node.names.insert(0 if stored else len(node.names), (parent, name))
             parent.children[name] = node
+            if stored:
+                node.held = None
 
     def unname(self, node: Node, parent: Node, name: bytes, *, keep: bool = False) -> None:
         """A node has lost a name. ``keep``: it is to be used on, even if nobody does."""

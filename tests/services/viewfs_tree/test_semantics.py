@@ -113,6 +113,37 @@ def test_names_of_one_file_stay_one_file(full):
     assert (full.upper / "file").stat().st_ino == (full.upper / "third").stat().st_ino
 
 
+def test_names_of_one_file_are_one_file_where_no_links_can_be_made(full, monkeypatch):
+    full.below.link(b"file", b"dir/other")
+    fs = full.serve()
+
+    def link(*_args, **_named):
+        raise OSError(errno.EMLINK, "no links")
+
+    monkeypatch.setattr(os, "link", link)
+    handle = fs.open(b"file", os.O_RDWR)
+    fs.pwrite(handle, b"C", 0)
+    assert fs.read(b"dir/other") == b"Content"
+    assert fs.read(b"file") == b"Content"
+    fs.close(handle)
+
+
+def test_mincow_leaves_alone_what_another_layer_hides(full):
+    fs = full.serve()
+    fs.unlink(b"file")
+    full.end()
+    top, work = full.root / "top", full.root / "topwork"
+    top.mkdir()
+    work.mkdir()
+    fds = [os.open(path, os.O_PATH) for path in (top, full.upper, full.lower, work)]
+    full.served.append(type(fs)(Overlay(fds, mode="mincow", uppers=2)))
+    fs = full.served[-1]
+    fs.write(b"file", b"new", 0)
+    fs.unlink(b"file")
+    assert b"file" not in fs.listdir(b"")
+    assert (full.lower / "file").read_bytes() == b"content"
+
+
 def test_what_was_deleted_with_its_directory_does_not_come_back(full):
     fs = full.serve()
     fs.unlink(b"dir/sub/deep")
