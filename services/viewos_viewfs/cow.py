@@ -13,7 +13,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -69,11 +69,17 @@ class Made:
             await self.layer.release()
 
 
-async def make(request: MountRequest, wish: Wish, through: Sequence[bytes] = ()) -> Made:
+async def make(
+    request: MountRequest,
+    wish: Wish,
+    through: Sequence[bytes] = (),
+    hidden: Container[bytes] = (),
+) -> Made:
     """Everything that ``cow``, ``mincow`` or ``merge`` shows at the mountpoint.
 
     Args:
         through: paths that are seen as they are.
+        hidden: paths that are hidden, by mounts of ours.
 
     Raises:
         OSError: ENOENT, ENOTDIR: source or target; ELOOP: the layer contains the target; what
@@ -94,7 +100,7 @@ async def make(request: MountRequest, wish: Wish, through: Sequence[bytes] = ())
             tops = made.lower_layers = [_directory(request)]
         maker = _Maker(request, wish, made.layer)
         made.tree = await maker.overlay(request.target_fd, b"", tops)
-        made.below = await maker.submounts()
+        made.below = await maker.submounts(hidden)
         made.below += await maker.through([*through, *listening()])
         made.below += await excepted(request.space, request.target_fd, wish.excepts)
         made.below += await maker.mask()
@@ -114,6 +120,7 @@ class _Maker:
         self._wish, self._layer = wish, layer
         self._mounts = places.parse(request.space.mountinfo())
         self._can = True  # the kernel's overlayfs, as far as is known
+        self._served = False  # the mountpoint's own file system, by our server
 
     async def overlay(self, target: int, below: bytes, tops: Sequence[int] = ()) -> int:
         """An overlay of one file system.
@@ -143,6 +150,7 @@ class _Maker:
                     log.info("overlayfs can't (%s): served instead", error.strerror)
                     self._can = bool(below) and self._can
                     choose(dataclasses.replace(facts, overlay=False))
+            self._served = self._served or not below
             return await self._serve(target, tops, parts)
         finally:
             for fd in parts or ():
@@ -192,13 +200,15 @@ class _Maker:
         finally:
             os.close(plain_tree)
 
-    async def submounts(self) -> list[tuple[bytes, int]]:
+    async def submounts(self, hidden: Container[bytes]) -> list[tuple[bytes, int]]:
         """What lies below the mountpoint, each as it is to be seen."""
         found: list[tuple[bytes, int]] = []
         whole: list[bytes] = []
         for path, mount in places.below(self._mounts, self._target):
             if mount.pseudo and any(places.relative(path, above) for above in whole):
                 continue
+            if self._served and mount.point in hidden:
+                continue  # our server looks there, and is told that nothing is
             fd = seen(self._space, mount)
             if fd < 0:
                 continue

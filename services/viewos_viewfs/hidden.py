@@ -31,11 +31,19 @@ class Hidden:
         is_directory: what can be made in its place: a directory over a directory, else no
             directory; the kernel mounts nothing else there.
         made: something was made in its place, so the name is there again.
+        also: other identities that the parents have now, each with the name in it: an overlay that
+            was mounted over them shows directories of its own.
     """
 
     places: list[Place]
     is_directory: bool
     made: bool = False
+    also: list[tuple[Identity, bytes]] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list[tuple[Identity, bytes]]:
+        """Every directory that has it, and its name there."""
+        return [*((p.parent, p.name) for p in self.places), *self.also]
 
     @property
     def target(self) -> bytes:
@@ -45,13 +53,14 @@ class Hidden:
     def describe(self) -> list[Any]:
         """What `restored` needs."""
         places = [[p.path, list(p.parent), p.name] for p in self.places]
-        return [places, self.is_directory, self.made]
+        return [places, self.is_directory, self.made, [[list(d), n] for d, n in self.also]]
 
 
 def restored(state: list[Any]) -> Hidden:
     """What `Hidden.describe` told."""
-    places, is_directory, made = state
-    return Hidden([Place(p, (d[0], d[1]), n) for p, d, n in places], is_directory, made)
+    places, is_directory, made, also = state
+    known = [Place(path, (d[0], d[1]), name) for path, d, name in places]
+    return Hidden(known, is_directory, made, [((d[0], d[1]), name) for d, name in also])
 
 
 @dataclass
@@ -85,8 +94,8 @@ class Names:
         found: dict[Identity, set[bytes]] = {}
         for hidden in self.all:
             if not hidden.made:
-                for place in hidden.places:
-                    found.setdefault(place.parent, set()).add(place.name)
+                for parent, name in hidden.entries:
+                    found.setdefault(parent, set()).add(name)
         self.listed = {parent: frozenset(names) for parent, names in found.items()}
         self.inodes = {ino for _, ino in self.listed}
         self.names = frozenset(p.name for hidden in self.all for p in hidden.places)
@@ -94,7 +103,7 @@ class Names:
     def at(self, parent: Identity, name: bytes) -> Hidden | None:
         """The hidden file that has a name in a directory; the one that was hidden last."""
         for hidden in reversed(self.all):
-            if any(p.name == name and p.parent == parent for p in hidden.places):
+            if (parent, name) in hidden.entries:
                 return hidden
         return None
 

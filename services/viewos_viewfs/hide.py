@@ -12,7 +12,7 @@ from viewosd.abi.mount import MNT_DETACH, UMOUNT_NOFOLLOW
 from viewosd.space import MountRequest, Space
 
 from . import places
-from .hidden import Hidden, Place
+from .hidden import Hidden, Names, Place
 from .options import invalid
 from .reaching import mount_of
 
@@ -102,6 +102,18 @@ async def uncover(space: Space, paths: list[bytes]) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
                 raise
+
+
+def look_again(space: Space, names: Names) -> None:
+    """Something was mounted, or unmounted: the parents of hidden files may be other directories."""
+    for hidden in names.all:
+        hidden.also = []
+        for place in hidden.places:
+            with suppress(OSError):
+                now = _place(space, place.path)
+                if now.parent != place.parent:
+                    hidden.also.append((now.parent, now.name))
+    names.refresh()
 
 
 def _is_there(space: Space, path: bytes, wanted: os.stat_result) -> bool:

@@ -79,10 +79,13 @@ class ViewFs(Creating, Service):
         made = await self._make(request, wish)
         record = Layered(request.target, request.source, wish.mode, layer=made.layer)
         try:
-            record.tree = await request.space.clone(made.tree)
-            if made.below:
+            # What is below must be attached after it, and hidden names looked for in what is seen.
+            here = bool(made.below) or (wish.mode in OVERLAID and bool(self.names.all))
+            if here:
                 await request.space.attach(made.tree, request.target_fd, made.below)
-            tree = None if made.below else os.dup(made.tree)
+                hide.look_again(request.space, self.names)
+            record.tree = await request.space.clone(made.tree)
+            tree = None if here else os.dup(made.tree)
         except BaseException:
             if record.tree >= 0:
                 os.close(record.tree)
@@ -96,7 +99,8 @@ class ViewFs(Creating, Service):
     async def _make(self, request: MountRequest, wish: Wish) -> cow.Made:
         if wish.mode in OVERLAID:
             through = [os.fsencode(path) for path in self.view_places()]
-            return await cow.make(request, wish, through)
+            hidden = {place.path for one in self.names.all for place in one.places}
+            return await cow.make(request, wish, through, hidden)
         kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
         made = cow.Made(await kinds.get(wish.mode, plain.move)(request))
         try:
@@ -141,6 +145,9 @@ class ViewFs(Creating, Service):
             if record.target == mounted.target:
                 self.mounted.remove(record)
                 await self._forget(record)
+                if record.mode in OVERLAID:
+                    with suppress(OSError):
+                        hide.look_again(self.the_space(), self.names)
                 self.remember()
                 return
 

@@ -199,3 +199,16 @@ def test_a_program_that_stands_in_a_hidden_directory_stays_there(seat):
     )
     assert lines[:2] == ["inner", "inner"]
     assert lines[2].endswith("No such file or directory")
+
+
+def test_what_is_hidden_stays_hidden_below_an_overlay(seat):
+    look = "ls a; cat a/secret 2>&1; ls -A a/sub 2>&1"
+    gone = [
+        "public",
+        "cat: a/secret: No such file or directory",
+        "ls: cannot access 'a/sub': No such file or directory",
+    ]
+    hidden = ("--hide", "a/secret", "--hide", "a/sub")
+    for mode in ("--cow a", "--mount viewfs,mincow none a"):
+        assert seat.lines(*hidden, *mode.split(), f"{look}; rm a/public; ls -A a") == gone[0:3]
+        (seat.a / "public").write_text("public\n")
