@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import User
+from helpers.waiting import until
 
 from .conftest import Box
 
@@ -177,6 +178,22 @@ def test_a_permanent_mount_stays_until_the_view_ends(box: Box):
 def test_mounts_and_mountpoints_end_with_the_view(box: Box):
     assert box.sh("mount -t tmpfs x made; mount -t tmpfs y made/inner; ls made") == "inner\n"
     assert os.listdir(box.place) == []
+
+
+def test_mounts_outlive_a_supervisor(box: Box):
+    box.path("source")
+    script = """
+        mount -t same source made; mount -t same -o permanent source kept; mount -t tmpfs x other
+        kill -9 $PPID
+        umount kept 2>&1 && exit 1; echo $?
+        umount made; test -e made && exit 1
+        mount -t same source made; umount made
+        ls
+    """
+    done = box.run("sh", "-c", script)
+    assert done.stdout.split()[-4:] == ["32", "kept", "other", "source"], done.stderr
+    # Here the keeper does not wait for the supervisor's end.
+    until(lambda: os.listdir(box.place) == ["source"], "the mountpoints to be taken away")
 
 
 def test_a_mountpoint_where_the_user_may_not_write_is_the_views_own(box: Box):
