@@ -8,6 +8,8 @@ each ends in mounts of the kernel, so what is not changed costs nothing.
 service.py      the service: a mount request to the mode that makes it, what is remembered
 options.py      what was asked for
 plain.py        move, bind, ro, tmpfs
+made.py         what a mode has made, until it is attached
+reaching.py     descriptors of what mounts show
 cow.py          cow, merge, mincow: which engine, what lies below, what shows through
 choose.py       the decision which engine, pure
 layerdir.py     the directory of a layer: found, made, locked, removed

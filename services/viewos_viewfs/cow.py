@@ -14,7 +14,6 @@ import logging
 import os
 import stat
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from viewosd.abi.mount import MOUNT_ATTR_RDONLY
@@ -23,9 +22,9 @@ from viewosd.space import MountRequest, Space
 from . import overlay, places, plain
 from .choose import Engine, Facts, choose
 from .layerdir import LayerDir, fresh, kept
+from .made import Made
 from .options import LAYERED, OVERLAID, Wish
 from .reaching import excepted, listening, mount_of, seen
-from .tree import kernel_checks
 
 log = logging.getLogger(__name__)
 
@@ -37,36 +36,6 @@ TREE: Final = "viewos_viewfs.tree:Overlay"
 
 Parts = tuple[int, int] | None
 """Descriptors of where changes go, and of the work directory; None with merge."""
-
-
-@dataclass
-class Made:
-    """What is to be attached.
-
-    Attributes:
-        tree: at the mountpoint.
-        below: in it; paths counted from the mountpoint.
-        layer: where the changes go; None with merge.
-        lower_layers: kept layers below it.
-    """
-
-    tree: int = -1
-    below: list[tuple[bytes, int]] = field(default_factory=list)
-    layer: LayerDir | None = None
-    lower_layers: list[int] = field(default_factory=list)
-
-    def close(self) -> None:
-        """The trees have been attached, or will not be."""
-        for fd in (self.tree, *(fd for _, fd in self.below), *self.lower_layers):
-            if fd >= 0:
-                os.close(fd)
-        self.tree, self.below, self.lower_layers = -1, [], []
-
-    async def undo(self) -> None:
-        """It failed."""
-        self.close()
-        if self.layer is not None:
-            await self.layer.release()
 
 
 async def make(
@@ -173,6 +142,8 @@ class _Maker:
 
     async def _serve(self, target: int, tops: Sequence[int], parts: Parts) -> int:
         """The same by our own server: from what the mountpoint is now, which stays below."""
+        from .tree import kernel_checks  # what overlayfs does is started without it
+
         plain_tree = os.open(b".", _HERE, dir_fd=target)
         try:
             upper, work = ((), ()) if parts is None else (parts[:1], parts[1:])

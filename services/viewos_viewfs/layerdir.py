@@ -23,7 +23,6 @@ from urllib.parse import quote_from_bytes
 
 import trio
 
-from .layers import store
 from .options import invalid
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -159,6 +158,8 @@ class LayerDir:
             raise busy(self.path) from None
 
     def _prepare(self, target: bytes, like: os.stat_result) -> None:
+        from .layers import store  # it brings commit and all that
+
         names = set(os.listdir(self.fd))
         shown = os.fsdecode(self.path)
         if "upper" not in names and names - {"lock", "work", "meta.json"}:
@@ -197,13 +198,19 @@ def kept(space: Opener, name: str) -> int:
     Raises:
         OSError: it can't be.
     """
-    return _directories(space, os.fsencode(store.directory()) + b"/" + os.fsencode(name))
+    return _directories(space, _place() + b"/" + os.fsencode(name))
 
 
 def fresh(space: Opener) -> int:
     """A descriptor of a new directory for a layer that nobody named."""
     name = UNNAMED + b"%d-%s" % (os.getpid(), secrets.token_hex(4).encode())
-    return _directories(space, os.fsencode(store.directory()) + b"/" + name)
+    return _directories(space, _place() + b"/" + name)
+
+
+def _place() -> bytes:
+    from .layers import store
+
+    return os.fsencode(store.directory())
 
 
 def _directories(space: Opener, path: bytes) -> int:

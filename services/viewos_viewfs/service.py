@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from viewosd import Return, Service, Tracee, Verdict, hook
 from viewosd.abi.mount import MS_RDONLY
@@ -16,15 +16,17 @@ from viewosd.service import HookSpec, Work
 from viewosd.space import Mounted, MountRequest, Space
 from viewosd.syscalls.files import Getdents
 
-from . import cow, hidden, hide, plain, unsafe
+from . import hidden, hide, plain, unsafe
 from .creating import Creating
 from .hidden import Hidden, Names
-from .layerdir import LayerDir
-from .layers.asking import work
 from .listing import list_without
+from .made import Made
 from .making import Making
 from .options import OVERLAID, Wish, invalid, parse
 from .reaching import excepted
+
+if TYPE_CHECKING:  # overlays and layers are imported by who asks for one: hiding starts sooner
+    from .layerdir import LayerDir
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +98,15 @@ class ViewFs(Creating, Service):
         self.remember()
         return tree
 
-    async def _make(self, request: MountRequest, wish: Wish) -> cow.Made:
+    async def _make(self, request: MountRequest, wish: Wish) -> Made:
         if wish.mode in OVERLAID:
+            from . import cow
+
             through = [os.fsencode(path) for path in self.view_places()]
             hidden = {place.path for one in self.names.all for place in one.places}
             return await cow.make(request, wish, through, hidden)
         kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
-        made = cow.Made(await kinds.get(wish.mode, plain.move)(request))
+        made = Made(await kinds.get(wish.mode, plain.move)(request))
         try:
             made.below = await excepted(request.space, request.target_fd, wish.excepts)
             if wish.mode == "tmpfs":
@@ -170,6 +174,8 @@ class ViewFs(Creating, Service):
 
     async def ask(self, what: str, arguments: Mapping[str, Any]) -> Work:
         """``diff``, ``commit`` and ``discard`` of the layers: layers/asking.py."""
+        from .layers.asking import work
+
         layers = [
             (record.layer.path, record.target)
             for record in self.mounted
@@ -223,6 +229,8 @@ class ViewFs(Creating, Service):
 
 
 def _again(path: bytes, unnamed: bool) -> LayerDir | None:
+    from .layerdir import LayerDir
+
     flags: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
         return LayerDir.again(os.open(path, flags), unnamed=unnamed)
