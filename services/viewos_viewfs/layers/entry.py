@@ -89,9 +89,10 @@ def look_in_layer(directory: int, name: str) -> Entry | None:
     if not names:
         return plain
     virtual = _virtual(os.getxattr(path, VIRTUAL)) if VIRTUAL in names else {}
+    mode = virtual.get("mode", plain.mode)
     return Entry(
         plain.st,
-        virtual.get("mode", plain.mode),
+        mode if stat.S_IFMT(mode) else stat.S_IFMT(plain.mode) | mode,
         virtual.get("uid", plain.uid),
         virtual.get("gid", plain.gid),
         virtual.get("rdev", plain.rdev),

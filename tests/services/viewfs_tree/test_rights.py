@@ -12,6 +12,7 @@ import pytest
 from conftest import NOBODY
 from helpers.apart import in_child
 from helpers.overlays import Served
+from viewos_viewfs.layers.entry import look_in_layer
 from viewos_viewfs.tree import kernel_checks
 from viewosd.filetree import Context
 
@@ -220,6 +221,25 @@ def test_an_alien_archive_is_unpacked_by_nobody(place, mode):
     assert os.getxattr(place.upper / "again", "user.viewos.stat") == text
     assert (place.upper / "again").stat().st_size == 0
     assert stat.S_IMODE((place.upper / "program").stat().st_mode) == 0o755
+
+
+def test_diff_and_commit_read_what_is_virtual(roots):
+    """The part of viewfs that carries layers out knows what this one wrote."""
+
+    def work(fs):
+        unpack_alien(fs)
+        fs.write(b"readonly", b"!", os.O_APPEND)
+        return {path: seen(fs, path) for path in (*ALIEN, b"readonly")}
+
+    found = as_user(roots, "cow", work, vstat=True)
+    assert found[b"readonly"][:3] == ("0o100444", 0, 0)
+    for path, (mode, uid, gid, major, minor) in found.items():
+        name = path.decode()
+        directory = os.open(roots.upper / os.path.dirname(name), os.O_PATH)
+        entry = look_in_layer(directory, os.path.basename(name))
+        os.close(directory)
+        assert (oct(entry.mode), entry.uid, entry.gid) == (mode, uid, gid), name
+        assert entry.rdev == os.makedev(major, minor)
 
 
 def test_virtual_attributes_of_what_lies_below(roots):
