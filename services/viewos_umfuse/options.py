@@ -10,9 +10,6 @@ from typing import Final
 
 from .programs import Program
 
-FORMAT: Final = "%O %S %M"
-"""How View-OS orders a command line: options, source, mountpoint."""
-
 _FLAGS: Final = ("showcall", "nosource", "debug", "human")
 _VALUES: Final = ("prog", "pre", "post", "format", "fuseuid", "fusegid")
 # Of View-OS's library, the runtime or mount(8), and no program's business.
@@ -31,7 +28,7 @@ class Wish:
         readonly: ``ro`` was said.
         prog: the program of type umfuse.
         pre, post: words of the command line, in front of all others and after them.
-        format: the order of the others.
+        format: the order of the others; "": the program's own.
         showcall: write the command line to the log.
         nosource: the program takes no source.
         debug: the program is to tell what it does.
@@ -44,7 +41,7 @@ class Wish:
     prog: str = ""
     pre: tuple[str, ...] = ()
     post: tuple[str, ...] = ()
-    format: str = FORMAT
+    format: str = ""
     showcall: bool = False
     nosource: bool = False
     debug: bool = False
@@ -88,7 +85,7 @@ def parse(options: Iterable[tuple[str, str]], *, readonly: bool = False) -> Wish
         prog=values.get("prog", ""),
         pre=_words("pre", values),
         post=_words("post", values),
-        format=_format(values.get("format", FORMAT)),
+        format=_format(values.get("format", "")),
         rest=tuple(rest),
         **{name: name in flags for name in _FLAGS},
     )
@@ -124,8 +121,10 @@ def command(
     }
     if not joined:
         del parts["%O"][-2:]
-    ordered = [word for one in wish.format.split() for word in parts.get(one, [one])]
-    return [program.name, *wish.pre, *ordered, *wish.post]
+    ordered = [
+        word for one in (wish.format or program.order).split() for word in parts.get(one, [one])
+    ]
+    return [program.name, *program.first, *wish.pre, *ordered, *wish.post]
 
 
 def shown(words: Sequence[str]) -> str:
@@ -149,6 +148,6 @@ def _format(text: str) -> str:
     known = ("%O", "%S", "%M")
     if unknown := [w for w in text.split() if w.startswith("%") and w not in known]:
         raise invalid(f"format={text}: there are {', '.join(known)}, and no {unknown[0]}")
-    if "%M" not in text.split():
+    if text and "%M" not in text.split():
         raise invalid(f"format={text}: without %M the program does not know where to mount")
     return text

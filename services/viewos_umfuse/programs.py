@@ -18,8 +18,10 @@ class Program:
         always: options that it is given besides the user's.
         writable: options that make it write.
         readonly: options that make it not write.
-        foreground: how it is told to stay: words in front of the source.
+        first: words in front of all others.
+        foreground: how it is told to stay.
         everybody: it knows the option allow_other, and root's mount gets it.
+        order: of its command line: %O options, %S source, %M mountpoint.
         owned: its files have owners; libfuse's uid= and gid= make them somebody else's.
     """
 
@@ -30,17 +32,20 @@ class Program:
     always: tuple[str, ...] = ()
     writable: tuple[str, ...] = ("rw",)
     readonly: tuple[str, ...] = ("ro",)
+    first: tuple[str, ...] = ()
     foreground: tuple[str, ...] = ("-f",)
     everybody: bool = True
+    order: str = "%O %S %M"
     owned: bool = False
 
 
 PROGRAMS: Final = {
     # Without fakeroot it refuses what the image's modes forbid to the owner; the kernel checks.
     "umfuseext2": Program("fuse2fs", "fuse2fs", writes=True, always=("fakeroot",), owned=True),
-    # It asks before it writes to a whole disk; 0.1a knows ro and rw+ alone.
-    "umfusefat": Program("fusefat", "fusefat", writes=True, writable=("rw+",)),
-    "umfuseiso9660": Program("fuseiso", "fuseiso"),
+    # All its files are root's; rw+ is its word for "I mean it".
+    "umfusefat": Program("fusefat", "fusefat", writes=True, writable=("rw+",), owned=True),
+    # Without -n it keeps a list of mounts in the home directory.
+    "umfuseiso9660": Program("fuseiso", "fuseiso", first=("-n",), order="%S %M %O"),
     "umfusesquashfs": Program("squashfuse", "squashfuse"),
     # It has a libfuse of its own, and no -f.
     "umfusentfs": Program(

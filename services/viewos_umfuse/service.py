@@ -154,7 +154,6 @@ async def _real(request: MountRequest, wish: Wish) -> int:
             source=request.source,
             root_mode=mode,
             apart=True,
-            options=_checked(),
         )
     finally:
         os.close(tree)
@@ -175,7 +174,7 @@ async def _archive(request: MountRequest, wish: Wish) -> int:
             source=request.source,
             apart=True,
             # Who has the archive has all that is in it, whoever packed it; others do not.
-            options=_checked() if wish.human or os.geteuid() == 0 else [],
+            unchecked=not wish.human and os.geteuid() != 0,
         )
     finally:
         os.close(fd)
@@ -185,11 +184,6 @@ def _has_library() -> bool:
     from importlib.util import find_spec
 
     return find_spec("ratarmountcore") is not None
-
-
-def _checked() -> list[tuple[str, str | None]]:
-    """The kernel checks permissions, by what the tree tells."""
-    return [("default_permissions", None)]
 
 
 def _take(wish: Wish, known: dict[str, Any]) -> dict[str, Any]:

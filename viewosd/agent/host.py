@@ -41,7 +41,7 @@ from ..abi.mount import (
     UMOUNT_NOFOLLOW,
 )
 from ..keeper.processes import descendants
-from ..keeper.unsafe import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from ..keeper.unsafe import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl, set_name
 from . import frames, namespaces, unsafe
 
 log = logging.getLogger("viewosd")
@@ -55,6 +55,12 @@ TURN_S: Final = 1.0
 KEPT: Final = 4096
 """Bytes of what a program said last that are its error's text."""
 FUSE_DEVICE: Final = os.makedev(10, 229)  # MISC_MAJOR, FUSE_MINOR: include/linux/miscdevice.h
+
+LINES: Final = 100
+"""Lines of a program in a minute that the log has."""
+
+NAME: Final = b"viewos-fuse"
+"""Its name once something is mounted: it may take long to end then."""
 
 GONE: Final = "gone"
 """The one question."""
@@ -115,6 +121,7 @@ class Host:
         self._supervisor = os.getppid()
         self._said = b""
         self._line = b""
+        self._minute = self._lines = 0
         self._probe = 0
         self._mounted = False
         self._device = -1
@@ -199,7 +206,8 @@ class Host:
             if not pid:
                 return True
             if pid == self._probe:
-                if os.waitstatus_to_exitcode(status) != errno.ENOTCONN and not self._mounted:
+                self._probe = 0
+                if os.waitstatus_to_exitcode(status) not in _ENDED and not self._mounted:
                     self._hand_over()
                 continue
             if pid == self._program:
@@ -222,12 +230,17 @@ class Host:
             self._kill()
             _refuse(self._end, error)
             os._exit(1)
-        unsafe.umount2(target, MNT_DETACH)
+        try:
+            unsafe.umount2(target, MNT_DETACH)
+        except OSError:  # the program was faster: it has changed its mind, and ends
+            os.close(tree)
+            return
         self._let_go()
         self._device = _device_of(descendants(os.getpid()))
         frames.send(self._end, [0, 0, "", None], [tree])
         os.close(tree)
         self._mounted = True
+        set_name(NAME)
 
     def _let_go(self) -> None:
         """Other served and overlaid mounts that are copied here would live on after their umount.
@@ -250,10 +263,20 @@ class Host:
         *lines, self._line = (self._line + data).split(b"\n")
         if not data or len(self._line) > KEPT:
             lines, self._line = [*lines, self._line], b""
-        for line in lines:
-            if line.strip():
-                log.info("%s: %s", self._job.what, _text(line))
+        for line in filter(bytes.strip, lines):
+            self._log(_text(line))
         return bool(data)
+
+    def _log(self, line: str) -> None:
+        """One that tells of each call must not fill the disk; -o FILE has all of it."""
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._lines = minute, 0
+        self._lines += 1
+        level = logging.INFO if self._lines <= LINES else logging.DEBUG
+        log.log(level, "%s: %s", self._job.what, line)
+        if self._lines == LINES:
+            log.info("%s: and more, for the rest of this minute", self._job.what)
 
     # -- questions, and the end
 
@@ -308,6 +331,9 @@ class Host:
                     return
 
 
+_ENDED: Final = (errno.ENOTCONN, errno.ECONNABORTED)
+"""What is said of a file system whose server has ended: fs/fuse/dev.c."""
+
 _MISSING: Final = 127
 """The status with which a shell says so: sh(1)."""
 
@@ -317,12 +343,13 @@ def _be_program(job: Job, output: int, ordinary: bool) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
-        # Killed without us it would be a process of the view; told to end it writes back.
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         os.dup2(output, 1)
         os.dup2(output, 2)
         if ordinary and os.geteuid():
             unsafe.keep_in_programs(CAP_SYS_ADMIN)  # so libfuse can mount: here, and nowhere else
+        # Left alone it would be a process of the view; told to end it writes back. (What changes
+        # credentials forgets this.)
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         job.environ.setdefault(b"PATH", os.defpath.encode())
         job.environ[b"PATH"] += b":/usr/sbin:/sbin"

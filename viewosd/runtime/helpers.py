@@ -11,15 +11,13 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable
-from typing import Final, NoReturn
+from typing import NoReturn
 
+from ..agent import host
 from ..keeper import unsafe
 from ..keeper.processes import start_of
 
 log = logging.getLogger("viewosd")
-
-HOST: Final = b"viewos-fuse"
-"""The name of hosts: `viewosd.agent.host`."""
 
 
 class Helpers:
@@ -59,7 +57,7 @@ class Helpers:
         """Does it host a program that may have much to write back?"""
         try:
             with open(f"/proc/{pid}/comm", "rb") as comm:
-                return comm.read().rstrip() == HOST
+                return comm.read().rstrip() == host.NAME
         except OSError:
             return False
 

@@ -20,7 +20,7 @@ import trio
 from ..agent import frames, host, namespaces
 from ..keeper.processes import start_of, state_of
 from . import unsafe
-from .helpers import HOST, Helpers, pair
+from .helpers import Helpers, pair
 
 log = logging.getLogger("viewosd")
 
@@ -49,7 +49,7 @@ async def start(
         keep = {end.fileno(), theirs.fileno(), *(fd for fd in ours if fd is not None)}
         with theirs:
             number = end.fileno()
-            pid = helpers.fork(HOST, lambda: host.serve(theirs, number, ours, job), keep)
+            pid = helpers.fork(b"viewos-mount", lambda: host.serve(theirs, number, ours, job), keep)
         try:
             with trio.fail_after(STUCK_S):
                 await trio.lowlevel.wait_readable(end)

@@ -7,6 +7,7 @@ while they stand still (entering).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -19,6 +20,7 @@ import trio
 
 from ..core.view import View
 from ..errors import ViewError
+from ..keeper.processes import descendants
 from . import arming
 from .armory import BESIDES
 from .captive import Captive, name_of
@@ -170,7 +172,9 @@ class Spaces:
                     if time.monotonic() < last and self._helpers.may_take_long(pid):
                         continue
                     log.error("helper %d does not end and is killed", pid)
-                    os.kill(pid, signal.SIGKILL)
+                    for one in (*descendants(pid), pid):
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(one, signal.SIGKILL)
                 until += END_S
             self._supervisor.children.reap()
             self._helpers.forget_ended()
