@@ -86,6 +86,7 @@ def place(tmp_path: Path, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", RUN)
 def test_what_a_guide_shows_is_what_happens(place, document):
+    left_out = []
     for block in blocks(document):
         if block.language in ("python", "toml"):
             name = re.match(r"# (\S+\.\w+)\n", block.text)
@@ -93,11 +94,16 @@ def test_what_a_guide_shows_is_what_happens(place, document):
             (place / name[1]).write_text(block.text)
         elif block.language == "console":
             for _, command, shown in commands(block):
+                if "viewmount" in command and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+                    left_out.append(f"line {block.line}")
+                    continue
                 done = subprocess.run(
                     ["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT, text=True, timeout=LIMIT,
                 )  # fmt: skip
                 assert_shown(f"line {block.line}: {command}", done.stdout, shown)
+    if left_out:
+        pytest.skip(f"all is so but {', '.join(left_out)}: needs a /dev/fuse that may be opened")
 
 
 @pytest.mark.timeout(300)
