@@ -188,3 +188,23 @@ def test_an_id_that_was_given_to_another_process_is_no_member_any_more(monkeypat
     assert members.branch_root(here, {}) == 0
     assert members.nobody_left()
     assert members.strangers == set()
+
+
+def test_a_process_whose_first_thread_has_ended_is_alive():
+    code = """
+import ctypes, sys, threading
+threading.Thread(target=lambda: print(sys.stdin.readline(), end="", flush=True)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    words = [sys.executable, "-S", "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        until(lambda: state_of(one.pid) == "Z", "the end of its first thread")
+        members = Members(os.getpid())
+        members.note(one.pid)
+        assert members.alive(one.pid)
+        assert members.still(one.pid)
+        assert members.any_below(os.getpid())
+        one.kill()
+        os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+        assert state_of(one.pid) == "Z"
+        assert not members.alive(one.pid)

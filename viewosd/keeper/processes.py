@@ -24,6 +24,14 @@ def state_of(pid: int) -> str:
     return fields[0].decode() if fields else ""
 
 
+def lives(pid: int) -> bool:
+    """Does any thread of a process run? Its first one may have ended, and is a zombie then."""
+    fields = _stat(pid)
+    if not fields or fields[0] == b"X":
+        return False
+    return fields[0] != b"Z" or int(fields[17]) > 1
+
+
 def parent_of(pid: int) -> int:
     """The parent's process id; 0 where there is none, or no such process."""
     fields = _stat(pid)

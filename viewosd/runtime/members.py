@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from ..keeper.processes import descendants, descends, lineage, parent_of, start_of, state_of
+from ..keeper.processes import descendants, descends, lineage, lives, parent_of, start_of
 from .helpers import Helpers
 
 FRESH_S: Final = 0.2
@@ -113,7 +113,7 @@ class Members:
 
     def alive(self, pid: int) -> bool:
         """Does it run, in any state but dead?"""
-        return state_of(pid) not in ("", "Z", "X")
+        return lives(pid)
 
     def nobody_left(self) -> bool:
         """Has everybody ended who is not the supervisor's own child?"""
