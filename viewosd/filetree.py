@@ -10,9 +10,9 @@ cancelled when the caller is killed, see `FileTree.interruptible`).
 * Names, xattr names and link targets are bytes. Times are nanoseconds since 1970.
 * Raise OSError with the errno that the program is to see. Anything else is a bug: EIO, and a log
   line with the traceback.
-* The kernel checks permission bits, if the tree is mounted with the option ``default_permissions``
-  (`viewosd.space.Space.serve`); else the tree must, in each method. It serialises: nothing else
-  happens in a directory while one of its names is made, moved or taken away.
+* The kernel checks permission bits; only of a tree that is served ``unchecked``
+  (`viewosd.space.Space.serve`) it does not, and the tree must, in each method. It serialises:
+  nothing else happens in a directory while one of its names is made, moved or taken away.
 
 `viewosd.generated` is a tree of names and contents in a few lines.
 Source: include/uapi/linux/fuse.h, fs/fuse/; fuse(4).
@@ -160,7 +160,7 @@ class FileTree:
         _refuse(errno.EINVAL)
 
     def access(self, node: int, mask: int, context: Context) -> Soon[None]:
-        """access(2), chdir(2); asked only without the mount option ``default_permissions``."""
+        """access(2), chdir(2); asked only of a tree that is served ``unchecked``."""
         _refuse()
 
     def statfs(self, node: int, context: Context) -> Soon[Statfs]:

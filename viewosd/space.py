@@ -80,6 +80,7 @@ class Space(Protocol):
         source: bytes = b"none",
         root_mode: int = DIRECTORY,
         apart: bool = False,
+        unchecked: bool = False,
         options: Sequence[tuple[str, str | None]] = (),
     ) -> int:
         """A FUSE file system, attached nowhere, served by a process of its own outside the view.
@@ -93,8 +94,9 @@ class Space(Protocol):
             root_mode: the root's type and mode; a regular file can be a root.
             apart: in a process of its own. For trees that work on other mounts of the view: one
                 that waits for itself would wait for ever.
-            options: of fuse: mount.fuse(8). A tree that does not check permissions itself needs
-                ``("default_permissions", None)``: the kernel then does.
+            unchecked: the tree checks permissions itself, or everybody may everything; else the
+                kernel does, by the modes and owners that the tree tells (default_permissions).
+            options: further ones of fuse: mount.fuse(8).
         """
 
     async def host(

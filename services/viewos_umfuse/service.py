@@ -131,7 +131,6 @@ async def _ram(request: MountRequest, wish: Wish) -> int:
         type=request.type,
         source=request.source or b"none",
         root_mode=(stat.S_IFREG if file else stat.S_IFDIR) | mode,
-        options=_checked(),
     )
 
 

@@ -166,7 +166,7 @@ class _Maker:
                 source=self._source,
                 root_mode=stat.S_IFDIR | stat.S_IMODE(os.fstat(target).st_mode),
                 apart=True,
-                options=[("default_permissions", None)] if kernel_checks(uid, vstat) else [],
+                unchecked=not kernel_checks(uid, vstat),
             )
         finally:
             os.close(plain_tree)

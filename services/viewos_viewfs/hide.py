@@ -38,8 +38,7 @@ class Covers:
                 type="viewfs",
                 source=b"hidden",
                 root_mode=mode,
-                # The kernel asks for attributes before all it does then.
-                options=[("default_permissions", None)],
+                # Checked by the kernel, which asks for attributes before all it does then.
             )
             with suppress(OSError):  # the first question; the runtime may have asked it
                 os.fstat(tree)

@@ -218,6 +218,7 @@ class ViewSpace:
         source: bytes = b"none",
         root_mode: int = DIRECTORY,
         apart: bool = False,
+        unchecked: bool = False,
         options: Sequence[tuple[str, str | None]] = (),
         attributes: int = 0,
     ) -> int:
@@ -231,6 +232,7 @@ class ViewSpace:
                 # An ordinary user's has one user; and the supervisor, which is not in its user
                 # namespace, must look into it: fs/fuse/dir.c:fuse_allow_current_process().
                 *([] if self.ordinary else [("allow_other", None)]),
+                *([] if unchecked else [("default_permissions", None)]),
                 *options,
             ]
         )

@@ -133,6 +133,7 @@ class FakeSpace:
         source: bytes = b"none",
         root_mode: int = DIRECTORY,
         apart: bool = False,
+        unchecked: bool = False,
         options: Sequence[tuple[str, str | None]] = (),
     ) -> int:
         self._called(
@@ -144,6 +145,7 @@ class FakeSpace:
             source=source,
             root_mode=root_mode,
             apart=apart,
+            unchecked=unchecked,
             options=list(options),
         )
         if self._agent is None:
