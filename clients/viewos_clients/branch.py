@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from viewosd.keeper import place
@@ -43,6 +44,7 @@ def enter(serverid: int, plan: Plan) -> None:
     """
     from .session import Refused, Session
 
+    here = _directory()
     try:
         # The supervisor looks at who connects: this process is to be the root.
         with Session(serverid) as ours:
@@ -59,8 +61,20 @@ def enter(serverid: int, plan: Plan) -> None:
                     ours.call("mount", view, type, os.fsencode(options), source, target)
             if plan.secure:
                 ours.call("secure", view)
+        if plan.steps and here:
+            # What was mounted on our directory, or above it, is where PROG is to start.
+            with contextlib.suppress(OSError):
+                os.chdir(here)
     except (Refused, OSError) as error:
         raise StartError(str(error)) from None
+
+
+def _directory() -> str:
+    """Ours; "" if it has no name any more."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _succeeded(serverid: int) -> bool:

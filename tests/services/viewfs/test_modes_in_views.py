@@ -211,3 +211,12 @@ def test_a_whole_system_can_be_changed_and_stays_as_it_is(seat):
     assert [line for line in lines if line] == ["x", "ok", str(seat.place)]
     assert os.path.isdir("/usr/share/doc")
     assert not os.path.exists("/etc/viewfs-test")
+
+
+def test_a_branch_starts_in_what_was_mounted_on_its_directory(seat):
+    inner = " ".join([*seat.user.viewos_run, "--no-rc"])
+    for mount in ("--cow .", "--cow /"):
+        script = f"cd a; {inner} {mount} -- sh -c 'echo x > new; ls; pwd'; ls"
+        assert seat.lines("-p", "viewfs", script) == [
+            "new", "public", "secret", "sub", str(seat.a), "public", "secret", "sub",
+        ]  # fmt: skip
