@@ -23,8 +23,6 @@ from viewosd.tracee import Tracee
 
 from . import unsafe
 
-LARGEST: Final = 1 << 16
-"""Bytes of a directory that are read at once, however large the program's buffer is."""
 _RECLEN: Final = struct.Struct("=H").unpack_from
 _OLDEST: Final = struct.Struct("<IIH")  # struct old_linux_dirent of i386, fs/readdir.c
 
@@ -46,7 +44,7 @@ def list_without(call: Getdents, tracee: Tracee, fd: int, names: AbstractSet[byt
         if call.arch.is_compat:
             found = _counted(call, fd, before, names)
         else:
-            found = _next(fd, min(call.count, LARGEST), names)
+            found = _next(fd, call.count, names)
             if not isinstance(call, getdents64):  # records of the same size, laid out otherwise
                 found = b"".join(pack_dirent(e, call.arch) for e in unpack_dirents64(found))
         if found:
@@ -72,7 +70,7 @@ def _counted(call: Getdents, fd: int, position: int, names: AbstractSet[bytes]) 
     """Records for a 32-bit program, from the entry on that is the ``position``-th."""
     os.lseek(fd, 0, os.SEEK_SET)
     raw = b""
-    while more := unsafe.getdents64(fd, LARGEST):
+    while more := unsafe.getdents64(fd, unsafe.LARGEST):
         raw += more
     entries = list(unpack_dirents64(without(raw, names)))
     room = _OLDEST.size + 256 if isinstance(call, readdir) else call.count

@@ -14,6 +14,9 @@ from viewosd.abi.arch import NATIVE
 from viewosd.abi.fcntl import AT_FDCWD
 from viewosd.abi.sysno import SYSNO
 
+LARGEST: Final = 1 << 16
+"""Bytes of a directory that are read at once, however large the program's buffer is."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -25,6 +28,7 @@ _DONT_SYNC: Final = ctypes.c_long(0x4000)
 _STATX_INO: Final = ctypes.c_long(0x100)
 
 _buffer = ctypes.create_string_buffer(256)  # struct statx; there is one thread
+_records = ctypes.create_string_buffer(LARGEST)
 _ino = struct.Struct("=Q").unpack_from
 _dev = struct.Struct("=II").unpack_from
 
@@ -51,9 +55,8 @@ def device() -> int:
 
 def getdents64(fd: int, size: int) -> bytes:
     """getdents64(2): at most ``size`` bytes of records, b"" at the end. Raises OSError."""
-    buffer = ctypes.create_string_buffer(size)
-    count = _syscall(_GETDENTS64, ctypes.c_long(fd), buffer, ctypes.c_long(size))
+    count = _syscall(_GETDENTS64, ctypes.c_long(fd), _records, ctypes.c_long(min(size, LARGEST)))
     if count < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return buffer.raw[:count]
+    return ctypes.string_at(_records, count)
