@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .changes import Change
-from .entry import look, proc_path
+from .changes import Change, Kind
+from .entry import Entry, look, proc_path
 from .origins import Origins, conflict, record
 from .perform import Performer
 from .problems import problems
@@ -38,7 +38,7 @@ class Refused(Exception):
     """Nothing was changed. ``reasons``: path and reason each; ``conflicts``: force would do it."""
 
     def __init__(self, reasons: list[tuple[str, str]], *, conflicts: bool) -> None:
-        super().__init__(f"{len(reasons)} reasons")
+        super().__init__("; ".join(" ".join(reason) for reason in reasons[:3]))
         self.reasons, self.conflicts = reasons, conflicts
 
 
@@ -130,7 +130,7 @@ class _Commit:
         performer = Performer(self.upper, self.target, self.origins.token, step=self.step)
         if self.changes:
             self.step("begin")
-            self.origins.begin(self.changes)
+            self.origins.begin(self.changes, self._parents())
             if self.mounted:
                 self._mark_opaque(self.changes)
             performer = Performer(self.upper, self.target, self.origins.token, step=self.step)
@@ -151,6 +151,23 @@ class _Commit:
         told = [(c.path, conflict(c, self.upper, created, self.origins)) for c in changes]
         if not force and (reasons := [(self._shown(path), why) for path, why in told if why]):
             raise Refused(reasons, conflicts=True)
+
+    def _parents(self) -> dict[str, Any]:
+        """Directories that get other times because of what is done in them: what they are now.
+
+        Such a time would look like a change of permissions made outside. Left out is what has had
+        one already.
+        """
+        found = {}
+        paths = {change.path.rpartition("/")[0] for change in self.changes}
+        for path in paths - {change.path for change in self.changes}:
+            with suppress(FileNotFoundError):
+                entry = self._now(path)
+                created = self.layer.created_ns()
+                same = Change(path, Kind.METADATA, entry, entry, birth=path)
+                if entry and not conflict(same, self.upper, created, self.origins):
+                    found[path] = record(entry)
+        return found
 
     def _mark_opaque(self, changes: Sequence[Change]) -> None:
         made = {change.path for change in changes if change.makes_directory}
@@ -174,21 +191,30 @@ class _Commit:
         # What lies between shows where nothing hides it any more.
         if self.mounted or self.layer.meta().get("on"):
             gone = [change.path for change in done if change.new is None]
-            kept = {c.path: self._now(c.path) for c in done if c.new is not None}
+            kept = {c.path: record(self._now(c.path)) for c in done if c.new is not None}
         else:
             left = list(Walk(self.upper, self.target).changes())
             prune(self.upper, left, self.origins, self.step)
             waiting = {change.path for change in left}
-            gone = [path for path in self.origins.entries if path not in waiting]
+            # A directory that stays may wait for a change yet.
+            gone = [p for p in self.origins.entries if p not in waiting and not self._stays(p)]
         if done or self.origins.token:
             self.step("end")
             self.origins.end(kept, gone)
 
-    def _now(self, path: str) -> Any:
+    def _stays(self, path: str) -> bool:
+        try:
+            os.close(open_beneath(self.upper, path, os.O_RDONLY | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def _now(self, path: str) -> Entry | None:
+        """What the target has there."""
         parent, _, name = path.rpartition("/")
         fd = open_beneath(self.target, parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return record(look(fd, name))
+            return look(fd, name)
         finally:
             os.close(fd)
 

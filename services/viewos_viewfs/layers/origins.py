@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -47,14 +47,19 @@ class Origins:
         self.entries: dict[str, Any] = told.get("entries", {})
         self.opened: dict[str, int] = told.get("opened", {})
 
-    def begin(self, changes: Iterable[Change]) -> None:
-        """A commit of these changes begins. The token of one that was killed is kept."""
+    def begin(self, changes: Iterable[Change], others: Mapping[str, Any]) -> None:
+        """A commit of these changes begins. The token of one that was killed is kept.
+
+        Args:
+            others: records of what it touches beside.
+        """
         self.token = self.token or secrets.token_hex(4)
         for change in changes:
             if change.new is not None and change.new.is_dir:
                 self.entries[change.path] = OURS
             elif self.entries.get(change.path) != OURS:
                 self.entries[change.path] = record(change.old)
+        self.entries |= {p: r for p, r in others.items() if self.entries.get(p) != OURS}
         self._save()
 
     def end(self, kept: dict[str, Any], gone: Iterable[str]) -> None:

@@ -189,6 +189,8 @@ class Performer:
             return
         if old is not None:
             self._remove(target, name)
+            gone = f"{change.path}/"
+            self._touched = {p for p in self._touched if not f"{p}/".startswith(gone)}
         self.step("rename")
         rename(target, temporary, target, name, RENAME_NOREPLACE)
 

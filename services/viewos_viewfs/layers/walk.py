@@ -93,7 +93,7 @@ class Walk:
         old = look(target, name) if target is not None else None
         inside = None
         if target is not None and old is not None and old.is_dir:
-            inside = open_beneath(target, name, _DIRECTORY)
+            inside = _enter(target, name, path)
         if upper is None or new is None or new.whiteout:
             if old is not None:
                 yield Change(path, Kind.DELETED, None, old, birth=since)
@@ -104,7 +104,7 @@ class Walk:
         if (change := self._compare(path, (upper, name, new), before, since)) is not None:
             yield change
         if new.is_dir:
-            down = open_beneath(upper, name, _DIRECTORY)
+            down = _enter(upper, name, path)
             yield self._directory(path, down, inside, opaque or new.opaque, since)
         elif inside is not None:
             yield self._directory(path, None, inside, True, since)
@@ -133,3 +133,12 @@ class Walk:
             return None, True
         first, there = self._links[new.inode]
         return first, there == inode
+
+
+def _enter(directory: int, name: str, path: str) -> int:
+    """Open a directory in another. Raises OSError, with the whole path."""
+    try:
+        return open_beneath(directory, name, _DIRECTORY)
+    except OSError as error:
+        error.filename = path
+        raise
