@@ -43,6 +43,20 @@ class CopyUp:
                 self._join(parent, name, links)
         return self.union.get(parent, name)
 
+    def begin(self) -> None:
+        """Give the root of a new layer the attributes of what it lies over."""
+        root, rights = self.union.root, self.union.rights
+        upper, below = root.layer, root.parts[1].layer
+        if os.listdir(b"/proc/self/fd/%d" % upper.root.fd):
+            return
+        there, st = Location(upper.root), os.fstat(below.root.fd)
+        mode, uid, gid, virtual = rights.split(*rights.true(st, NOTHING))
+        with suppress(PermissionError):  # the layer's directory is somebody else's
+            store.set_owner(there, uid, gid)
+            store.set_mode(there, mode)
+            root.virtual = store.set_virtual(there, virtual, root.virtual, must=rights.vstat)
+            there.utime((st.st_atime_ns, st.st_mtime_ns))
+
     def directory(self, node: Node) -> Fd:
         """The upper part of a directory, made with those above it where there is none."""
         missing = []

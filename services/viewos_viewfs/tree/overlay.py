@@ -100,6 +100,8 @@ class Overlay(FileTree):
         self._work = _work(layers[0], descriptors[count:]) if upper is not None else None
         self._union = Union(Layers(mode, layers, upper), rights, hidden, excepted(list(excepts)))
         copyup = CopyUp(self._union, self._work, sync=sync) if self._work is not None else None
+        if copyup is not None:
+            copyup.begin()
         self._changes = Changes(self._union, copyup)
         self._names = Names(self._changes)
         self._moving = Moving(self._changes, self._names)

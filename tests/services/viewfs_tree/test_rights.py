@@ -107,6 +107,23 @@ def test_cow_changes_what_the_user_may_not_write(roots):
     assert os.lstat(roots.upper / "plain").st_uid == NOBODY
 
 
+@pytest.mark.parametrize("vstat", [False, True])
+def test_the_root_of_a_new_layer_is_like_what_it_lies_over(roots, vstat):
+    os.chmod(roots.lower, 0o751)
+    os.utime(roots.lower, ns=(5, 10**18))
+
+    def work(fs):
+        st = fs.lstat(b"")
+        return oct(st.st_mode), st.st_uid, st.st_mtime_ns
+
+    owner = 0 if vstat else NOBODY
+    assert as_user(roots, "cow", work, vstat=vstat) == ("0o40751", owner, 10**18)
+    directory = os.open(roots.upper, os.O_PATH)
+    entry = look_in_layer(directory, "")
+    os.close(directory)
+    assert (oct(entry.mode), entry.uid, entry.gid) == ("0o40751", 0, 0)
+
+
 def test_mincow_writes_for_real_what_the_user_may_write(roots):
     os.chmod(roots.lower / "dir", 0o777)
 
