@@ -18,20 +18,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import select
 import signal
 import socket
-import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from shutil import which
-from typing import Any, Final, NoReturn
+from typing import Final
 
-from ..abi.capability import CAP_SYS_ADMIN
 from ..abi.mount import (
     MNT_DETACH,
     MS_REC,
@@ -41,8 +35,9 @@ from ..abi.mount import (
     UMOUNT_NOFOLLOW,
 )
 from ..keeper.processes import descendants
-from ..keeper.unsafe import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl, set_name
+from ..keeper.unsafe import PR_SET_CHILD_SUBREAPER, prctl, set_name
 from . import frames, namespaces, unsafe
+from .hosting import MISSING, Job, be_program, device_of, keep_the_log, lock, mounts, text
 
 log = logging.getLogger("viewosd")
 
@@ -54,7 +49,6 @@ TURN_S: Final = 1.0
 """How often is looked whether the supervisor that waits for us still lives."""
 KEPT: Final = 4096
 """Bytes of what a program said last that are its error's text."""
-FUSE_DEVICE: Final = os.makedev(10, 229)  # MISC_MAJOR, FUSE_MINOR: include/linux/miscdevice.h
 
 LINES: Final = 100
 """Lines of a program in a minute that the log has."""
@@ -66,27 +60,6 @@ GONE: Final = "gone"
 """The one question."""
 
 
-@dataclass
-class Job:
-    """What is to be hosted.
-
-    Attributes:
-        argv, environ: of the program; it is looked for in PATH, and where administrators' are.
-        target: the mountpoint, a path of the view.
-        source: an absolute path of the view that the program reads; None: there is none.
-        lock: what ``source`` is: fcntl.LOCK_EX, an image that will be written; LOCK_SH, one that
-            will not be; 0, something else.
-        what: what log lines begin with.
-    """
-
-    argv: list[bytes]
-    environ: dict[bytes, bytes]
-    target: bytes
-    source: bytes | None
-    lock: int
-    what: str
-
-
 def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job) -> None:
     """Be the host of one program, until that has ended.
 
@@ -94,7 +67,7 @@ def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job)
         end: the answer goes there; then it is listened to.
         other: the other end's number, for a supervisor to take.
     """
-    _keep_the_log()
+    keep_the_log()
     try:
         namespaces.come_back(ours)
         for fd in ours:
@@ -103,7 +76,7 @@ def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job)
         unsafe.unshare(unsafe.CLONE_NEWNS)
         # What the system unmounts is to go here too, and nothing of ours is to be seen anywhere.
         unsafe.mount(None, b"/", None, MS_REC | MS_SLAVE)
-        image = _lock(job.source, job.lock) if job.source and job.lock else -1
+        image = lock(job.source, job.lock) if job.source and job.lock else -1
         host = Host(end, job, ours[0] is not None, image)
     except OSError as error:
         _refuse(end, error)
@@ -117,7 +90,7 @@ class Host:
     def __init__(self, end: socket.socket, job: Job, ordinary: bool, image: int) -> None:
         self._end, self._job = end, job
         self._image = image  # locked as long as it is open
-        self._before = {number for number, _, _ in _mounts()}
+        self._before = {number for number, _, _ in mounts()}
         self._supervisor = os.getppid()
         self._said = b""
         self._line = b""
@@ -137,7 +110,7 @@ class Host:
         os.set_blocking(self._output, False)
         self._program = os.fork()
         if not self._program:
-            _be_program(job, output, ordinary)
+            be_program(job, output, ordinary)
         os.close(output)
 
     def run(self) -> None:
@@ -165,8 +138,8 @@ class Host:
                 poll.register(self._end, select.POLLIN)
             if not self._mounted and (time.monotonic() > until or self._is_alone()):
                 self._kill()
-                text = f"it has not mounted anything within {START_S:.0f} seconds"
-                _refuse(self._end, OSError(errno.ETIMEDOUT, self._why(text)))
+                late = f"it has not mounted anything within {START_S:.0f} seconds"
+                _refuse(self._end, OSError(errno.ETIMEDOUT, self._why(late)))
                 return
 
     def _is_alone(self) -> bool:
@@ -193,7 +166,7 @@ class Host:
     def _has_mounted(self) -> bool:
         return any(
             point == self._job.target and kind.startswith(b"fuse") and number not in self._before
-            for number, point, kind in _mounts()
+            for number, point, kind in mounts()
         )
 
     def _collect(self) -> bool:
@@ -218,7 +191,7 @@ class Host:
                 os.close(self._device)
                 self._device = -1
                 if not gone:
-                    self._device = _device_of(descendants(os.getpid()))
+                    self._device = device_of(descendants(os.getpid()))
                     self._left = self._device < 0
 
     def _hand_over(self) -> None:
@@ -236,7 +209,7 @@ class Host:
             os.close(tree)
             return
         self._let_go()
-        self._device = _device_of(descendants(os.getpid()))
+        self._device = device_of(descendants(os.getpid()))
         frames.send(self._end, [0, 0, "", None], [tree])
         os.close(tree)
         self._mounted = True
@@ -247,7 +220,7 @@ class Host:
         What the image lies on stays, as it would stay busy outside.
         """
         needed = self._job.source or b"/"
-        for _, point, kind in reversed(list(_mounts())):
+        for _, point, kind in reversed(list(mounts())):
             below = point.rstrip(b"/") + b"/"
             if kind.startswith((b"fuse", b"overlay")) and not needed.startswith(below):
                 with contextlib.suppress(OSError):  # it is the system's, and locked
@@ -264,7 +237,7 @@ class Host:
         if not data or len(self._line) > KEPT:
             lines, self._line = [*lines, self._line], b""
         for line in filter(bytes.strip, lines):
-            self._log(_text(line))
+            self._log(text(line))
         return bool(data)
 
     def _log(self, line: str) -> None:
@@ -299,21 +272,21 @@ class Host:
         how = f"status {self._status}" if self._status >= 0 else f"signal {-self._status}"
         if self._mounted:
             if self._left:
-                how += f": nothing in {_text(self._job.target)} answers any more, umount it"
+                how += f": nothing in {text(self._job.target)} answers any more, umount it"
             level = logging.ERROR if self._left or self._status else logging.INFO
             log.log(level, "%s: %s has ended with %s", self._job.what, self._name(), how)
             return
         code = errno.EIO if self._status < 0 else errno.EINVAL
-        if self._status == _MISSING:
+        if self._status == MISSING:
             code = errno.ENOPKG
         _refuse(self._end, OSError(code, self._why(f"it has ended with {how}")))
 
     def _name(self) -> str:
-        return _text(os.path.basename(self._job.argv[0]))
+        return text(os.path.basename(self._job.argv[0]))
 
     def _why(self, how: str) -> str:
         """The error's text: how it ended, and what it said last."""
-        said = [line for line in _text(self._said).splitlines() if line.strip()]
+        said = [line for line in text(self._said).splitlines() if line.strip()]
         return f"{self._name()}: {how}" + "".join(f"; {line.strip()}" for line in said[-3:])
 
     def _kill(self) -> None:
@@ -334,99 +307,8 @@ class Host:
 _ENDED: Final = (errno.ENOTCONN, errno.ECONNABORTED)
 """What is said of a file system whose server has ended: fs/fuse/dev.c."""
 
-_MISSING: Final = 127
-"""The status with which a shell says so: sh(1)."""
-
-
-def _be_program(job: Job, output: int, ordinary: bool) -> NoReturn:
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        if ordinary and os.geteuid():
-            unsafe.keep_in_programs(CAP_SYS_ADMIN)  # so libfuse can mount: here, and nowhere else
-        # Left alone it would be a process of the view; told to end it writes back. (What changes
-        # credentials forgets this.)
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        job.environ.setdefault(b"PATH", os.defpath.encode())
-        job.environ[b"PATH"] += b":/usr/sbin:/sbin"
-        os.execvpe(job.argv[0], job.argv, job.environ)
-    except OSError as error:
-        os.write(2, (error.strerror or "").encode() + b"\n")
-        # A directory of PATH that may not be searched says EACCES of a program that is nowhere.
-        found = which(os.fsdecode(job.argv[0]), path=os.fsdecode(job.environ[b"PATH"]))
-        os._exit(126 if found else _MISSING)
-    finally:
-        os._exit(126)
-
-
-def _lock(path: bytes, lock: int) -> int:
-    """The image, open and locked: two writers would destroy it, and a writer what a reader sees."""
-    access = os.O_RDWR if lock == fcntl.LOCK_EX else os.O_RDONLY
-    fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise OSError(errno.EISDIR, f"{_text(path)} is a directory, no image")
-        fcntl.flock(fd, lock | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise OSError(errno.EBUSY, f"{_text(path)} is mounted already") from None
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _mounts() -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, mountpoint and type of each mount: proc_pid_mountinfo(5)."""
-    with open("/proc/self/mountinfo", "rb") as table:
-        for line in table:
-            before, _, after = line.partition(b" - ")
-            number, _, _, _, point, *_ = before.split(b" ")
-            yield (
-                int(number),
-                point.decode("unicode_escape").encode("latin-1"),
-                after.split(b" ")[0],
-            )
-
-
-def _device_of(pids: list[int]) -> int:
-    """The /dev/fuse that one of these processes has open; -1: none."""
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(FileNotFoundError):
-                    if os.stat(f"/proc/{pid}/fd/{name}").st_rdev == FUSE_DEVICE:
-                        return _take(pid, int(name))
-    return -1
-
-
-def _take(pid: int, number: int) -> int:
-    pidfd = os.pidfd_open(pid)
-    try:
-        return unsafe.pidfd_getfd(pidfd, number)
-    finally:
-        os.close(pidfd)
-
-
-def _keep_the_log() -> None:
-    """A log that is not open yet will be opened from within the view: by a way that leads out."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler) and handler.stream is None:
-            place, name = os.path.split(handler.baseFilename)
-            with contextlib.suppress(OSError):
-                there = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                handler.baseFilename = f"/proc/self/fd/{there}/{name}"
-
 
 def _refuse(end: socket.socket, error: OSError) -> None:
     code = error.errno or errno.EIO
     with contextlib.suppress(OSError):  # nobody waits any more
         frames.send(end, [0, code, error.strerror or os.strerror(code), None], [])
-
-
-def _text(data: Any) -> str:
-    return bytes(data).decode(errors="replace")

@@ -18,6 +18,7 @@ from typing import Any, Final
 import trio
 
 from ..agent import frames, host, namespaces
+from ..agent.hosting import Job
 from ..keeper.processes import start_of, state_of
 from . import unsafe
 from .helpers import Helpers, pair
@@ -34,7 +35,7 @@ _numbers = itertools.count(os.getpid() << 16)
 
 
 async def start(
-    helpers: Helpers, ours: namespaces.Namespaces, job: host.Job
+    helpers: Helpers, ours: namespaces.Namespaces, job: Job
 ) -> tuple[int, dict[str, int]]:
     """Start a program, and wait until it has mounted.
 
@@ -124,6 +125,6 @@ async def _either(fd: int, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def job(argv: Any, target: bytes, source: bytes | None, lock: int, what: str) -> host.Job:
+def job(argv: Any, target: bytes, source: bytes | None, lock: int, what: str) -> Job:
     """A job with the environment of the view's owner."""
-    return host.Job([os.fsencode(a) for a in argv], dict(os.environb), target, source, lock, what)
+    return Job([os.fsencode(a) for a in argv], dict(os.environb), target, source, lock, what)
