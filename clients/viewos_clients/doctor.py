@@ -85,6 +85,11 @@ CHECKS: Final = (
         "file services work for root only", "allow them: sysctl user.max_user_namespaces",
     ),
     Check(
+        "overlayfs", probes.overlay, False,
+        "copy-on-write is served by a process of ours, which is slower",
+        "load the module overlay; for ordinary users Linux 5.11 or later has it",
+    ),
+    Check(
         "FUSE", probes.fuse, False,
         "file services that serve files themselves do not work",
         "load the module fuse, and ask for the right to open /dev/fuse",

@@ -205,23 +205,47 @@ def yama() -> str:
 
 def user_namespace() -> None:
     """A user and a mount namespace, with ourselves mapped to ourselves."""
+    with child(lambda theirs: _become_the_owner()) as (_, ours):
+        try:
+            hear(ours)
+        except OSError as error:
+            raise _why_no_namespace(error) from None
+
+
+def _become_the_owner() -> None:
+    """Of namespaces that map ourselves to ourselves."""
     uid, gid = os.getuid(), os.getgid()
+    unsafe.unshare(unsafe.CLONE_NEWUSER | unsafe.CLONE_NEWNS)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {uid} 1"),
+        ("gid_map", f"{gid} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def overlay() -> None:
+    """overlayfs, mounted as a view of ours would: over a tmpfs, in namespaces of its own."""
 
     def body(theirs: socket.socket) -> None:
-        unsafe.unshare(unsafe.CLONE_NEWUSER | unsafe.CLONE_NEWNS)
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{uid} {uid} 1"),
-            ("gid_map", f"{gid} {gid} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
+        if os.getuid():
+            _become_the_owner()
+        else:
+            unsafe.unshare(unsafe.CLONE_NEWNS)
+        unsafe.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, b"")
+        unsafe.mount(b"none", b"/tmp", b"tmpfs", 0, b"")
+        for name in ("lower", "upper", "work", "at"):
+            os.mkdir(f"/tmp/{name}")
+        options = b"lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"
+        options += b",userxattr" if os.getuid() else b""
+        unsafe.mount(b"none", b"/tmp/at", b"overlay", 0, options)
 
     with child(body) as (_, ours):
         try:
             hear(ours)
         except OSError as error:
-            raise _why_no_namespace(error) from None
+            raise Broken(f"it can't be mounted ({error.strerror})") from None
 
 
 def _why_no_namespace(error: OSError) -> Broken:
@@ -236,6 +260,9 @@ def _why_no_namespace(error: OSError) -> Broken:
                 f"{error.strerror}: {name} is {bad}", f"ask for another {name}: sysctl(8)"
             )
     return Broken(str(error.strerror), "if this is a container, allow unshare(2) in its profile")
+
+
+_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18  # include/uapi/linux/mount.h
 
 
 def openat2() -> None:

@@ -354,9 +354,6 @@ class ViewSpace:
         except OSError:
             return False
 
-    def watch(self) -> int:
-        return os.open(f"/proc/{self.agent()}/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-
 
 def _pieces(text: Sequence[bytes | int] | None, fds: list[int]) -> list[bytes | int] | None:
     """A string for the agent; descriptors in it go along."""
