@@ -145,7 +145,7 @@ def _commit(asked: Namespace, every: Sequence[On]) -> int:
 
 
 def _say_refused(refused: Refused, target: str) -> None:
-    say = [f"{shown(target, path)} {reason}" for path, reason in refused.reasons]
+    say = [f"{shown(target, path)}: {reason}" for path, reason in refused.reasons]
     for line in say[:SHOWN]:
         print(f"viewos commit: {printable(line)}", file=sys.stderr)
     if len(say) > SHOWN:

@@ -38,7 +38,7 @@ class Refused(Exception):
     """Nothing was changed. ``reasons``: path and reason each; ``conflicts``: force would do it."""
 
     def __init__(self, reasons: list[tuple[str, str]], *, conflicts: bool) -> None:
-        super().__init__("; ".join(" ".join(reason) for reason in reasons[:3]))
+        super().__init__("; ".join(": ".join(reason) for reason in reasons[:3]))
         self.reasons, self.conflicts = reasons, conflicts
 
 

@@ -144,7 +144,7 @@ def test_a_commit_says_how_much_and_a_refused_one_why(changed: Tree):
     done = command("commit", "--layer", changed.layer)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        f"viewos commit: {changed.target}/gone was changed outside since",
+        f"viewos commit: {changed.target}/gone: was changed outside since",
         "viewos commit: nothing was committed; --force overwrites what was changed outside",
     ]
     assert ok("commit", "--force", "--layer", changed.layer) == "7 changes committed\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -254,6 +255,25 @@ def test_a_full_disk_is_found_before_anything_is_changed(old: Tree, monkeypatch)
     with pytest.raises(Refused, match="needs") as caught:
         run(old)
     assert caught.value.reasons == [("", "needs 100 KiB on its file system, which has 12")]
+
+
+@pytest.mark.parametrize("at", ["make", "copy", "fsync", "rename"])
+def test_a_disk_that_is_full_all_the_same_leaves_everything_as_it_is(old: Tree, at: str):
+    write(old.upper / "mod", "new")
+    old.whiteout("gone")
+    before = listing(old.target)
+
+    def step(what: str) -> None:
+        if what == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space") as caught:
+        run(old, step=step)
+    assert caught.value.filename == "mod"
+    assert listing(old.target) == before
+    assert old.told() == {"gone": "deleted", "mod": "modified"}
+    run(old)
+    assert old.told() == {}
 
 
 def test_a_directory_that_cannot_be_written_to_itself_can_be_committed(old: Tree):
