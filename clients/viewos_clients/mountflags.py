@@ -42,6 +42,10 @@ def split(options: str, type: str) -> tuple[int, str]:
             flags |= _PLAIN[option]
         elif option in _OPPOSITE:
             flags &= ~_OPPOSITE[option]
+            if option == "rw" and type:
+                # A service's type may be read-only unless it is said; the kernel's types take it:
+                # fs/fs_context.c:vfs_parse_sb_flag().
+                rest.append(option)
         elif not type and option in _UNLESS_TYPED:
             flags |= _UNLESS_TYPED[option]
         elif option:

@@ -154,7 +154,8 @@ def test_viewmount_and_viewumount_mount_and_unmount(tmp_path: Path) -> None:
 
 
 def test_options_are_flags_or_the_file_systems_or_a_services() -> None:
-    assert split("ro,nosuid,size=4M,,rw,x=a\\,b", "tmpfs") == (abi.MS_NOSUID, "size=4M,x=a\\,b")
+    assert split("ro,nosuid,size=4M,,rw,x=a\\,b", "tmpfs") == (abi.MS_NOSUID, "size=4M,rw,x=a\\,b")
+    assert split("ro,rw", "") == (0, "")
     assert split("bind", "") == (abi.MS_BIND, "")
     assert split("move,permanent", "viewfs") == (0, "move,permanent")
     assert split("rbind,rslave", "") == (abi.MS_BIND | abi.MS_REC | abi.MS_SLAVE, "")
