@@ -129,7 +129,10 @@ class Agent:
     def fuse(self, fds: list[int], options: list[Any], attributes: int) -> tuple[Any, list[int]]:
         """A FUSE file system, attached nowhere; /dev/fuse for its server goes back as well."""
         # It must be opened in the user namespace of the mount: fs/fuse/inode.c:fuse_get_tree().
-        device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise OSError(error.errno, f"/dev/fuse can't be opened: {error.strerror}") from None
         _, mount = self.create([device], b"fuse", [*options, [b"fd", 0]], attributes)
         return None, [*mount, device]
 
