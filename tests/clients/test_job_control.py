@@ -17,12 +17,12 @@ from viewosd.keeper.processes import descends, parent_of, state_of
 HANDLES_STOP = """
 import os, signal, sys
 def stop(number, frame):
-    print("put-right", flush=True)
+    os.write(1, b"put-right\\n")
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     signal.signal(number, stop)
-    print("went-on", flush=True)
+    os.write(1, b"went-on\\n")
 signal.signal(signal.SIGTSTP, stop)
 print("ready-to-stop", flush=True)
 for line in sys.stdin:
