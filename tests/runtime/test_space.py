@@ -165,8 +165,17 @@ async def test_a_branch_has_the_mounts_of_its_parent_and_its_own(space, point):
     branch = await ViewSpace.make(helpers, space)
     try:
         assert names(branch, point) == []
+        await put(branch, await branch.create("tmpfs"), point)
+        os.close(branch.open(bytes(point / "own"), os.O_CREAT | os.O_WRONLY))
+        assert (names(branch, point), names(space, point)) == (["own"], [])
         await branch.umount(bytes(point), MNT_DETACH)
-        assert (names(branch, point), names(space, point)) == (["real"], [])
+        if space.ordinary:  # what came from above is locked: mount_namespaces(7)
+            with pytest.raises(OSError, match="Invalid argument"):
+                await branch.umount(bytes(point), MNT_DETACH)
+            assert (names(branch, point), names(space, point)) == ([], [])
+        else:
+            await branch.umount(bytes(point), MNT_DETACH)
+            assert (names(branch, point), names(space, point)) == (["real"], [])
     finally:
         branch.close()
         ended(helpers)
