@@ -16,13 +16,15 @@ import stat
 from collections.abc import Container, Sequence
 from typing import Final
 
+import trio
+
 from viewosd.abi.mount import MOUNT_ATTR_RDONLY
 from viewosd.space import MountRequest, Space
 
 from . import overlay, places, plain
 from .choose import Engine, Facts, choose
 from .layerdir import LayerDir, fresh, kept
-from .made import Made
+from .made import UNDO_S, Made
 from .options import LAYERED, OVERLAID, Wish
 from .reaching import excepted, listening, mount_of, seen
 
@@ -74,7 +76,8 @@ async def make(
         made.below += await excepted(request.space, request.target_fd, wish.excepts)
         made.below += await maker.mask()
     except BaseException:
-        await made.undo()
+        with trio.move_on_after(UNDO_S, shield=True):
+            await made.undo()
         raise
     return made
 

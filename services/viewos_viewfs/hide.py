@@ -8,11 +8,14 @@ import stat
 from contextlib import suppress
 from typing import Final
 
+import trio
+
 from viewosd.abi.mount import MNT_DETACH, UMOUNT_NOFOLLOW
 from viewosd.space import MountRequest, Space
 
 from . import places
 from .hidden import Hidden, Names, Place
+from .made import UNDO_S
 from .options import invalid
 from .reaching import mount_of
 
@@ -77,7 +80,8 @@ async def cover_others(space: Space, covers: Covers, hidden: Hidden) -> None:
             await attach(space, tree, place.path)
             done.append(place.path)
     except BaseException:
-        await uncover(space, done)
+        with trio.move_on_after(UNDO_S, shield=True):
+            await uncover(space, done)
         raise
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .layerdir import LayerDir
+
+
+UNDO_S: Final = 10.0
+"""Seconds that what failed may take to be undone."""
 
 
 @dataclass

@@ -9,12 +9,15 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
+import trio
+
 from viewosd.abi.fcntl import AT_REMOVEDIR
 from viewosd.space import Space
 from viewosd.tracee import Tracee
 
 from .hidden import Hidden
 from .hide import attach, uncover
+from .made import UNDO_S
 from .plain import empty
 
 _HERE: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,7 +67,8 @@ async def show(space: Space, hidden: Hidden, fd: int) -> None:
             await attach(space, await space.clone(fd, recursive=False), place.path)
             done.append(place.path)
     except BaseException:
-        await uncover(space, done)
+        with trio.move_on_after(UNDO_S, shield=True):
+            await uncover(space, done)
         raise
 
 

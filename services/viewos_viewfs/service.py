@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from viewosd import Return, Service, Tracee, Verdict, hook
 from viewosd.abi.mount import MS_RDONLY
 from viewosd.service import HookSpec, Work
@@ -20,7 +22,7 @@ from . import hidden, hide, plain, unsafe
 from .creating import Creating
 from .hidden import Hidden, Names
 from .listing import list_without
-from .made import Made
+from .made import UNDO_S, Made
 from .making import Making
 from .options import OVERLAID, Wish, invalid, parse
 from .reaching import excepted
@@ -91,7 +93,8 @@ class ViewFs(Creating, Service):
         except BaseException:
             if record.tree >= 0:
                 os.close(record.tree)
-            await made.undo()
+            with trio.move_on_after(UNDO_S, shield=True):
+                await made.undo()
             raise
         made.close()
         self.mounted.append(record)
@@ -112,7 +115,8 @@ class ViewFs(Creating, Service):
             if wish.mode == "tmpfs":
                 plain.make_points(made.tree, made.below)
         except BaseException:
-            await made.undo()
+            with trio.move_on_after(UNDO_S, shield=True):
+                await made.undo()
             raise
         return made
 
@@ -136,7 +140,8 @@ class ViewFs(Creating, Service):
         try:
             tree = await self._covers.copy(request.space, found.is_directory)
         except BaseException:
-            await hide.uncover(request.space, [p.path for p in found.places[1:]])
+            with trio.move_on_after(UNDO_S, shield=True):
+                await hide.uncover(request.space, [p.path for p in found.places[1:]])
             raise
         self.names.add(found)
         self.mounted.append(Layered(request.target, request.source, "hide", hidden=found))

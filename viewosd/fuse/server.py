@@ -317,8 +317,8 @@ def _in_place(coroutine: Coroutine[Any, Any, Any], begins: Any) -> Generator[Any
         got = None
         try:
             got = yield wanted
-        except BaseException as error:
-            thrown = error
+        except BaseException as error:  # noqa: ASYNC103
+            thrown = error  # it goes on in the coroutine
         try:
             wanted = coroutine.throw(thrown) if thrown else coroutine.send(got)
         except StopIteration as stop:

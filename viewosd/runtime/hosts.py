@@ -54,10 +54,11 @@ async def start(
         try:
             with trio.fail_after(STUCK_S):
                 await trio.lowlevel.wait_readable(end)
-        except BaseException as error:
+        except trio.TooSlowError:
             os.kill(pid, signal.SIGKILL)
-            if isinstance(error, trio.TooSlowError):
-                raise OSError(errno.ETIMEDOUT, "its image does not let itself be opened") from None
+            raise OSError(errno.ETIMEDOUT, "its image does not let itself be opened") from None
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
             raise
         answer = frames.receive(end)
     if answer is None:
