@@ -351,7 +351,8 @@ def test_a_signal_for_the_group_from_inside_is_not_repeated(me, script):
 
 
 def test_stopping_and_continuing_viewos_run_alone_stops_and_continues_the_program(me):
-    view = me.start("sleep", "1000", start_new_session=False)
+    # In a group of its own: that of the tests may be orphaned, and then no SIGTTIN stops.
+    view = me.start("sleep", "1000", process_group=0)
     prog = until(lambda: _prog(view.pid), "the program")
     until(lambda: name_of(prog) == "sleep", "its exec")
     for _ in range(5):

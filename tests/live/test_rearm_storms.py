@@ -8,6 +8,7 @@ import pytest
 
 from helpers.live import descriptors, view
 from helpers.programs import program as program
+from helpers.waiting import until
 
 KINDS = ["threads", "forks", "execs", "thread-execs", "vforks", "slow-vfork", "spawns", "leader",
          "calls"]  # fmt: skip
@@ -31,9 +32,10 @@ def test_fifty_re_arms_leave_no_descriptors_and_no_memory_behind(me, program):
         assert live.hear() == "ready"
         pid = live.processes()[0]
         live.rearm(10)
-        before = descriptors(live.supervisor), _mappings(pid)
+        # The least of some looks: it has a file of /proc open now and then.
+        before = min(descriptors(live.supervisor) for _ in range(20)), _mappings(pid)
         live.rearm(50)
-        assert (descriptors(live.supervisor), _mappings(pid)) == before
+        until(lambda: (descriptors(live.supervisor), _mappings(pid)) == before, "as few")
         # It has 0 to 2 and one that it opens itself, each thread, now and then.
         assert all(fd <= 2 + 4 for fd in map(int, os.listdir(f"/proc/{pid}/fd")))
         assert live.end() == (0, "ok\n")

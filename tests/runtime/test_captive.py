@@ -108,7 +108,12 @@ def test_one_that_dies_is_let_through_to_a_parent_that_is_not_us(fork: Callable[
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
 def test_a_stop_by_job_control_is_left_as_it_was(fork: Callable[..., int], number: int) -> None:
-    pid = fork(sleep)
+    def sleep_apart() -> None:
+        os.setpgid(0, 0)  # the tests' own group may be orphaned, and then no SIGTSTP stops
+        sleep()
+
+    pid = fork(sleep_apart)
+    until(lambda: os.getpgid(pid) == pid)
     os.kill(pid, number)
     until(lambda: state_of(pid) == "T")
     with Captive(pid) as captive:

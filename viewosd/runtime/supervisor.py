@@ -60,7 +60,7 @@ class Supervisor:
         self.armory.record = self.save
         self.members = Members(os.getpid())
         self.spaces = Spaces(self)
-        self.prog.others_left = lambda: self.members.any_below(os.getpid())
+        self.prog.others_left = self._others_left
         self.observers = Observers(self)
         self.learning = Learning(self)
         self._over = trio.Event()
@@ -122,6 +122,10 @@ class Supervisor:
         view.root, view.keeper = view.keeper, 0
         self.members.note(view.root)
         self.tell_pump()
+
+    def _others_left(self) -> bool:
+        """There are children. Is any of the view? Only helpers are not."""
+        return not self.members.helpers or self.members.any_below(os.getpid())
 
     def _look_for_end(self) -> None:
         if not self.prog.pid and not self.plan.generation:

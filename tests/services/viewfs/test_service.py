@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from pathlib import Path
@@ -36,6 +37,7 @@ class Using:
         self.service.view_space = lambda: space
         self.armed = 0
         self.service.rearm = self._rearm
+        gc.collect()  # what other tests have left is closed now, and not between two looks
         self.before = set(os.listdir("/proc/self/fd"))
 
     async def _rearm(self) -> None:
