@@ -75,6 +75,7 @@ async def make(
         made.below += await maker.through([*through, *listening()])
         made.below += await excepted(request.space, request.target_fd, wish.excepts)
         made.below += await maker.mask()
+        made.devices = maker.virtual
     except BaseException:
         with trio.move_on_after(UNDO_S, shield=True):
             await made.undo()
@@ -92,6 +93,7 @@ class _Maker:
         self._wish, self._layer = wish, layer
         self._mounts = places.parse(request.space.mountinfo())
         self._can = True  # the kernel's overlayfs, as far as is known
+        self.virtual: list[int] = []
         self._served = False  # the mountpoint's own file system, by our server
 
     async def overlay(self, target: int, below: bytes, tops: Sequence[int] = ()) -> int:
@@ -161,7 +163,7 @@ class _Maker:
             }
             if uid:
                 arguments |= {"uids": [[uid, 1]], "gids": [[gid, 1]]}
-            return await self._space.serve(
+            tree = await self._space.serve(
                 TREE,
                 arguments,
                 [*uppers, plain_tree, *work],
@@ -171,6 +173,9 @@ class _Maker:
                 apart=True,
                 unchecked=not kernel_checks(uid, vstat),
             )
+            if uid and vstat:
+                self.virtual.append(os.fstat(tree).st_dev)
+            return tree
         finally:
             os.close(plain_tree)
 

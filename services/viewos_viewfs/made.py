@@ -23,12 +23,14 @@ class Made:
         below: in it; paths counted from the mountpoint.
         layer: where the changes go; None with merge.
         lower_layers: kept layers below it.
+        devices: st_dev of those whose owners are virtual, for an ordinary user.
     """
 
     tree: int = -1
     below: list[tuple[bytes, int]] = field(default_factory=list)
     layer: LayerDir | None = None
     lower_layers: list[int] = field(default_factory=list)
+    devices: list[int] = field(default_factory=list)
 
     def close(self) -> None:
         """The trees have been attached, or will not be."""

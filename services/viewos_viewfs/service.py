@@ -26,6 +26,7 @@ from .made import UNDO_S, Made
 from .making import Making
 from .options import OVERLAID, Wish, invalid, parse
 from .reaching import excepted
+from .virtual_hooks import VirtualHooks
 
 if TYPE_CHECKING:  # overlays and layers are imported by who asks for one: hiding starts sooner
     from .layerdir import LayerDir
@@ -42,6 +43,7 @@ class Layered:
         tree: what was made, to be mounted once more (``renew``); -1 if that is lost.
         layer: where its changes go.
         hidden: what it hides.
+        devices: st_dev of its trees whose owners are virtual.
     """
 
     target: bytes
@@ -50,9 +52,10 @@ class Layered:
     tree: int = -1
     layer: LayerDir | None = None
     hidden: Hidden | None = None
+    devices: tuple[int, ...] = ()
 
 
-class ViewFs(Creating, Service):
+class ViewFs(VirtualHooks, Creating, Service):
     """Hides, moves, protects and overlays parts of the file tree."""
 
     name = "viewfs"
@@ -62,7 +65,7 @@ class ViewFs(Creating, Service):
         self.names, self.making = Names(), Making()
         self.mounted: list[Layered] = []
         self._covers = hide.Covers()
-        self._traps = False
+        self._traps = self._traps_owners = False
 
     async def stop(self) -> None:
         """Let go of everything. Mounts that are left go with the view."""
@@ -80,8 +83,12 @@ class ViewFs(Creating, Service):
             return await self._renew(request)
         if wish.mode == "hide":
             return await self._hide(request)
+        if wish.vstat and os.geteuid() and not self._traps_owners:
+            self._traps_owners = True
+            await self.rearm()
         made = await self._make(request, wish)
         record = Layered(request.target, request.source, wish.mode, layer=made.layer)
+        record.devices = tuple(made.devices)
         try:
             # What is below must be attached after it, and hidden names looked for in what is seen.
             here = bool(made.below) or (wish.mode in OVERLAID and bool(self.names.all))
@@ -98,6 +105,7 @@ class ViewFs(Creating, Service):
             raise
         made.close()
         self.mounted.append(record)
+        self._know_devices()
         self.remember()
         return tree
 
@@ -157,8 +165,15 @@ class ViewFs(Creating, Service):
                 if record.mode in OVERLAID:
                     with suppress(OSError):
                         hide.look_again(self.the_space(), self.names)
+                if record.devices:
+                    self._know_devices()
+                    self._traps_owners = bool(self.devices)
+                    await self.rearm()
                 self.remember()
                 return
+
+    def _know_devices(self) -> None:
+        self.devices = frozenset(device for one in self.mounted for device in one.devices)
 
     async def _forget(self, record: Layered) -> None:
         if record.tree >= 0:
@@ -201,8 +216,12 @@ class ViewFs(Creating, Service):
         return None
 
     def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:
-        """None at all before something is hidden."""
-        return super().hooks() if self._traps else []
+        """None at all before something is hidden, or owned virtually."""
+        return [
+            (spec, method)
+            for spec, method in super().hooks()
+            if (self._traps_owners if hasattr(VirtualHooks, method.__name__) else self._traps)
+        ]
 
     # Successors and branches
 
@@ -215,22 +234,24 @@ class ViewFs(Creating, Service):
                 record.mode,
                 record.layer and [record.layer.path, record.layer.unnamed],
                 record.hidden and record.hidden.describe(),
+                list(record.devices),
             ]
             for record in self.mounted
         ]
-        return {"mounted": told, "traps": self._traps}
+        return {"mounted": told, "traps": self._traps, "traps_owners": self._traps_owners}
 
     def restore(self, state: Any) -> None:
         """The mounts are there; take the layers again, and know the names."""
-        self._traps = state["traps"]
-        for target, source, mode, layer, names in state["mounted"]:
-            record = Layered(target, source, mode)
+        self._traps, self._traps_owners = state["traps"], state["traps_owners"]
+        for target, source, mode, layer, names, devices in state["mounted"]:
+            record = Layered(target, source, mode, devices=tuple(devices))
             if layer is not None:
                 record.layer = _again(*layer)
             if names is not None:
                 record.hidden = hidden.restored(names)
                 self.names.add(record.hidden)
             self.mounted.append(record)
+        self._know_devices()
 
 
 def _again(path: bytes, unnamed: bool) -> LayerDir | None:

@@ -1,4 +1,4 @@
-"""Two kernel calls that Python's library does not wrap, for a hook that runs at every listing.
+"""Kernel calls that Python's library does not wrap, for hooks that run often.
 
 Source: statx(2), getdents64(2).
 """
@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from viewosd.abi.arch import NATIVE
-from viewosd.abi.fcntl import AT_FDCWD
+from viewosd.abi.fcntl import AT_EMPTY_PATH, AT_FDCWD
 from viewosd.abi.sysno import SYSNO
 
 LARGEST: Final = 1 << 16
@@ -51,6 +51,16 @@ def last_inode() -> int:
 def device() -> int:
     """The device of what `inode` was asked about last, as os.stat() has it."""
     return os.makedev(*_dev(_buffer, 136))
+
+
+def statx(fd: int, flags: int, mask: int) -> bytes:
+    """statx(2) of a descriptor, also one opened with O_PATH. Raises OSError."""
+    flags |= AT_EMPTY_PATH
+    words = ctypes.c_long(fd), b"", ctypes.c_long(flags), ctypes.c_long(mask)
+    if _syscall(_STATX, *words, _buffer):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return _buffer.raw
 
 
 def getdents64(fd: int, size: int) -> bytes:

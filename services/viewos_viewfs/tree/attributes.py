@@ -17,6 +17,8 @@ from .node import Node, Part
 from .virtual import NOTHING, STAT, Virtual, parse
 
 _STAT: Final = STAT.encode()
+_ANY_TYPE: Final = b"system.viewos.stat"
+"""The same of any file: the kernel lets links and devices have no `user.` xattr, xattr(7)."""
 
 
 class Attributes:
@@ -155,7 +157,7 @@ class Attributes:
 
     def getxattr(self, node: Node, name: bytes) -> bytes:
         """One. With ``vstat``, `user.viewos.stat` tells all that is meant, virtual or not."""
-        if name == _STAT:
+        if name in (_STAT, _ANY_TYPE):
             if not self._rights.vstat:
                 raise OSError(errno.ENODATA, "no such attribute")
             mode, uid, gid, rdev = self._rights.true(self._union.stat(node), node.virtual)
@@ -172,7 +174,7 @@ class Attributes:
 
     def setxattr(self, node: Node, name: bytes, value: bytes, flags: int) -> None:
         """Set one. With ``vstat``, `user.viewos.stat` is chown(2), chmod(2), mknod(2)."""
-        if name == _STAT:
+        if name in (_STAT, _ANY_TYPE):
             self._set_stat(node, value)
             return
         self._changes.change(
@@ -181,7 +183,7 @@ class Attributes:
 
     def removexattr(self, node: Node, name: bytes) -> None:
         """Remove one."""
-        if name == _STAT:
+        if name in (_STAT, _ANY_TYPE):
             raise OSError(errno.EPERM, "it is kept by the view")
         self.getxattr(node, name)  # nothing is copied up for what is not there
         self._changes.change(node, lambda there: there.removexattr(self._stored(node, name)))

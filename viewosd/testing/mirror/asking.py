@@ -20,8 +20,8 @@ from ...abi.fcntl import (
     AT_SYMLINK_NOFOLLOW,
 )
 from ...abi.stat import stat as struct_stat
-from ...abi.stat import stat64 as struct_stat64
 from ...abi.stat import statfs64 as struct_statfs64
+from ...abi.stat_layouts import stat64_of
 from ...service import hook
 from ...syscalls import files, paths
 from ...syscalls.base import Syscall
@@ -138,15 +138,8 @@ def _tell(call: Syscall, tracee: Tracee, fd: int) -> Verdict:
     elif isinstance(call, _NATIVE) and not Arch(call.arch).is_compat:
         data = unsafe.stat_raw(fd)
     elif isinstance(call, _WIDE):
-        data = _as_stat64(struct_stat.unpack(unsafe.stat_raw(fd))).pack()
+        data = stat64_of(struct_stat.unpack(unsafe.stat_raw(fd))).pack()
     else:
         raise Doubt
     tracee.write(call.buf, data)
     return Return(0)
-
-
-def _as_stat64(wide: struct_stat) -> struct_stat64:
-    """As arch/x86/kernel/sys_ia32.c:cp_stat64() makes i386's structure."""
-    same = {n: getattr(wide, n) for n in struct_stat64._fields if n != "st_ino_low"}
-    times = {n: same[n] & 0xFFFF_FFFF for n in ("st_atime", "st_mtime", "st_ctime")}
-    return struct_stat64(**same | times | {"st_ino_low": wide.st_ino & 0xFFFF_FFFF})
