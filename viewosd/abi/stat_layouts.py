@@ -6,7 +6,6 @@ Source: fs/stat.c:cp_new_stat(), cp_old_stat(); arch/x86/kernel/sys_ia32.c:cp_st
 from __future__ import annotations
 
 import errno
-import os
 
 from .stat import old_kernel_stat, stat, stat64, statx
 
@@ -22,13 +21,13 @@ def stat_of(found: statx, *, narrow: bool = False) -> stat:
     """
     mask = _LOW if narrow else (1 << 63) - 1
     return stat(
-        st_dev=os.makedev(found.stx_dev_major, found.stx_dev_minor),
+        st_dev=_device(found.stx_dev_major, found.stx_dev_minor),
         st_ino=found.stx_ino,
         st_nlink=found.stx_nlink,
         st_mode=found.stx_mode,
         st_uid=id16(found.stx_uid) if narrow else found.stx_uid,
         st_gid=id16(found.stx_gid) if narrow else found.stx_gid,
-        st_rdev=os.makedev(found.stx_rdev_major, found.stx_rdev_minor),
+        st_rdev=_device(found.stx_rdev_major, found.stx_rdev_minor),
         st_size=found.stx_size,
         st_blksize=found.stx_blksize,
         st_blocks=found.stx_blocks,
@@ -59,10 +58,15 @@ def old_stat_of(found: stat) -> old_kernel_stat:
     wide = same | cut
     fits = all(wide[n] <= 0xFFFF for n in ("st_dev", "st_rdev", "st_ino", "st_nlink"))
     if not fits or wide["st_size"] > 0x7FFF_FFFF:
-        raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW))
+        raise OSError(errno.EOVERFLOW, "a number does not fit 16 bits")
     return old_kernel_stat(**wide)
 
 
 def id16(id: int) -> int:
     """An id as a structure with 16 bits shows it: include/linux/highuid.h:high2lowuid()."""
     return id if id <= 0xFFFF else 0xFFFE
+
+
+def _device(major: int, minor: int) -> int:
+    """include/linux/kdev_t.h:new_encode_dev()."""
+    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
