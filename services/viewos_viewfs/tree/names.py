@@ -238,15 +238,15 @@ class Names:
         """How something new is stored: mode, uid, gid (-1: as it comes), and what is virtual."""
         rights = self.union.rights
         virtual, uid, gid = NOTHING, -1, -1
-        above = self.union.stat(parent)
-        inherits = bool(above.st_mode & stat.S_ISGID)
+        above = self.union.attr(parent)
+        inherits = bool(above.mode & stat.S_ISGID)
         if inherits and stat.S_ISDIR(mode):
             mode |= stat.S_ISGID
         kept_beside = rights.vstat and (upper or self.union.layers.mode != MINCOW)
         if kept_beside:
             owner = rights.uid if context.uid == _UNMAPPED else context.uid
             group = rights.gid if context.gid == _UNMAPPED else context.gid
-            group = above.st_gid if inherits else group
+            group = above.gid if inherits else group
             mode, _, _, virtual = rights.split(mode, owner, group, rdev)
         elif rights.root:  # with mincow what is real is that altogether
             uid = context.uid if context.uid not in (_UNMAPPED, 0) else -1
@@ -254,7 +254,7 @@ class Names:
         elif upper and stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
             mode, virtual = mode | 0o700, Virtual(mode=stat.S_IMODE(mode))
         if inherits and not kept_beside:  # the directory's group, which `work` does not give
-            gid = above.st_gid if in_work else -1
+            gid = self.union.stat(parent).st_gid if in_work else -1
         return mode, uid, gid, virtual
 
     def _make(
