@@ -240,6 +240,15 @@ def collect_late() -> None:
         captive.release(0)
 
 
+def is_held(tid: int) -> bool:
+    """Does this process trace the thread that has this id now?"""
+    try:
+        with open(f"/proc/{tid}/status", "rb", 0) as file:
+            return b"\nTracerPid:\t%d\n" % os.getpid() in file.read(2048)
+    except OSError:
+        return False
+
+
 def name_of(tid: int) -> str:
     """A thread's name, for messages."""
     try:

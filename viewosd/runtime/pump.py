@@ -33,6 +33,7 @@ from ..errors import Vanished
 from ..verdict import Return
 from . import inside, unsafe
 from .answers import Answers
+from .captive import is_held
 from .journal import Journal
 from .listener import ANSWER, RESPONSE, Listener
 from .live import NOTIF, Live
@@ -287,8 +288,12 @@ class Pump:
         cookie, tid, _, nr, arch = notif[:5]
         args = notif[6:]
         if tid in self.seized:
-            self._restart(listener, cookie)
-            return None
+            if is_held(tid):
+                self._restart(listener, cookie)
+                return None
+            # Another thread has executed a program and got the id of one that was seized. It has no
+            # stop pending, and would see the number; the sweep will find it.
+            self.free(tid)
         expected = self.answers.rewriter.expected
         if tid not in expected or not self.answers.rewriter.is_expected(tid, nr, args):
             routes = self.routes if self.route_for is None else self.route_for(tid, listener.key)
