@@ -72,6 +72,12 @@ PATHS = (
         "link_counts_of_directories*",
         "the links of a merged directory are not counted: 1, as overlayfs has it",
     ),
+    Known(
+        "vstat",
+        "user",
+        "devices*",
+        "with vstat an ordinary user makes device nodes (docs/viewfs.md); they can't be opened",
+    ),
     Known("merge", "root user", "unnamed_file*", "merge has no unnamed files; programs go without"),
     Known(
         "vstat",

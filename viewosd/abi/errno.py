@@ -12,6 +12,7 @@ from typing import Final
 MAX_ERRNO: Final = 4095
 """A return value r is an error when -MAX_ERRNO <= r < 0 (include/linux/err.h)."""
 
+EOVERFLOW:             Final = 75  # asm-generic/errno.h: a structure has no room for a number
 ERESTARTSYS:           Final = 512  # restart, unless the handler lacks SA_RESTART: then EINTR
 ERESTARTNOINTR:        Final = 513  # restart always
 ERESTARTNOHAND:        Final = 514  # restart if there is no handler: else EINTR

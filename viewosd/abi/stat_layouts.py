@@ -5,11 +5,13 @@ Source: fs/stat.c:cp_new_stat(), cp_old_stat(); arch/x86/kernel/sys_ia32.c:cp_st
 
 from __future__ import annotations
 
-import errno
-
+from .arch import NATIVE, Arch
+from .errno import EOVERFLOW
 from .stat import old_kernel_stat, stat, stat64, statx
 
 _LOW = 0xFFFF_FFFF
+# Times before 1970: aarch64 has them signed, x86-64 as the same bits without a sign.
+_NATIVE_MASK = -1 if NATIVE is Arch.AARCH64 else (1 << 64) - 1
 _TIMES = ("st_atime", "st_mtime", "st_ctime")
 
 
@@ -19,7 +21,7 @@ def stat_of(found: statx, *, narrow: bool = False) -> stat:
     Args:
         narrow: for a 32-bit program: of times the low 32 bits, ids that fit 16.
     """
-    mask = _LOW if narrow else (1 << 63) - 1
+    mask = _LOW if narrow else _NATIVE_MASK
     return stat(
         st_dev=_device(found.stx_dev_major, found.stx_dev_minor),
         st_ino=found.stx_ino,
@@ -58,7 +60,7 @@ def old_stat_of(found: stat) -> old_kernel_stat:
     wide = same | cut
     fits = all(wide[n] <= 0xFFFF for n in ("st_dev", "st_rdev", "st_ino", "st_nlink"))
     if not fits or wide["st_size"] > 0x7FFF_FFFF:
-        raise OSError(errno.EOVERFLOW, "a number does not fit 16 bits")
+        raise OSError(EOVERFLOW, "a number does not fit 16 bits")
     return old_kernel_stat(**wide)
 
 
