@@ -149,8 +149,9 @@ class Outside:
                 status: int | None = run.wait(timeout=suite.limit_s)
             except subprocess.TimeoutExpired:
                 status = None
-            _end(mark)
-            run.wait()
+            finally:
+                _end(mark)
+                run.wait()
         status = 128 - status if status is not None and status < 0 else status
         ran = Ran(status, output.read_text(errors="backslashreplace"), work)
         logs = [path.read_text() for path in views.glob("*.log")]
