@@ -212,6 +212,37 @@ async def test_a_kill_in_the_middle_of_a_question_asks_it_again(space, point):
     assert space.agent() != first
 
 
+async def test_a_mount_is_not_busy_for_long_after_a_helper_was_forked(space, point):
+    """Which has a copy of all that is open here until it has closed it."""
+    tree = await space.create("tmpfs")
+    await put(space, os.dup(tree), point)
+    helpers = space._helpers
+    closing = os.pipe2(os.O_CLOEXEC)
+    pid = helpers.fork(b"viewos-test", lambda: os.read(closing[0], 1), [closing[0]])
+    os.close(tree)
+    await space.umount(bytes(point))
+    assert names(space, point) == ["real"]
+    for fd in closing:
+        os.close(fd)
+    os.waitpid(pid, 0)
+
+
+async def test_two_that_wait_until_helpers_have_settled_are_told_the_same(space):
+    helpers = space._helpers
+    pid = helpers.fork(b"viewos-test", lambda: None, [])
+    told = []
+
+    async def wait() -> None:
+        told.append(await helpers.settled())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+    assert told == [True, True]
+    assert not await helpers.settled()
+    os.waitpid(pid, 0)
+
+
 async def test_nobody_elses_thread_lives_in_it(space):
     assert not space.inhabits(os.getpid())
     assert space.inhabits(space.agent())

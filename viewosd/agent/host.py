@@ -212,6 +212,8 @@ class Host:
         self._device = device_of(descendants(os.getpid()))
         frames.send(self._end, [0, 0, "", None], [tree])
         os.close(tree)
+        # While we had it an umount of it would be EBUSY.
+        frames.send(self._end, [0, 0, "", None], [])
         self._mounted = True
         set_name(NAME)
 

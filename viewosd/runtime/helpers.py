@@ -9,9 +9,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable
 from typing import NoReturn
+
+import trio
 
 from ..agent import host
 from ..keeper import unsafe
@@ -25,6 +28,8 @@ class Helpers:
 
     def __init__(self) -> None:
         self._starts: dict[int, int] = {}
+        self._copies: list[int] = []  # pipes that end when a child has closed what is not its
+        self._settling = trio.Lock()
 
     def __contains__(self, pid: int) -> bool:
         start = self._starts.get(pid)
@@ -43,11 +48,33 @@ class Helpers:
         Returns:
             Its process id. Whoever collects children collects it.
         """
-        pid = os.fork()
-        if pid == 0:
-            _be(name, body, set(keep))
+        copy, childs = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(copy)
+            raise
+        else:
+            if pid == 0:
+                _be(name, body, set(keep), childs)
+        finally:
+            os.close(childs)
+        if not self._settling.locked():
+            self._copies = [fd for fd in self._copies if not _has_ended(fd)]
+        self._copies.append(copy)
         self.add(pid)
         return pid
+
+    async def settled(self) -> bool:
+        """Wait until no helper has a copy of what was open here when it was forked: a mount that
+        one has open is busy. False: none had any.
+        """
+        waits = bool(self._copies) or self._settling.locked()
+        async with self._settling:
+            while self._copies:
+                await trio.lowlevel.wait_readable(self._copies[0])
+                os.close(self._copies.pop(0))
+        return waits
 
     def add(self, pid: int) -> None:
         """A process that is a helper: one that a dead supervisor has forked."""
@@ -76,7 +103,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def _be(name: bytes, body: Callable[[], object], keep: set[int]) -> NoReturn:
+def _be(name: bytes, body: Callable[[], object], keep: set[int], copies: int) -> NoReturn:
     """The forked child. It never returns into the supervisor's code, whatever happens."""
     status = 1
     try:
@@ -84,13 +111,22 @@ def _be(name: bytes, body: Callable[[], object], keep: set[int]) -> NoReturn:
         os.setsid()
         unsafe.set_name(name)
         keep |= {fd for fd in map(_file_of, logging.getLogger().handlers) if fd > 2}
-        _close_others(keep)
+        _close_others(keep | {copies})
+        os.close(copies)
         body()
         status = 0
     except Exception:
         log.exception("%s ends", name.decode())
     finally:
         os._exit(status)
+
+
+def _has_ended(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe)
+    if ended := bool(poll.poll(0)):
+        os.close(pipe)
+    return ended
 
 
 def _file_of(handler: logging.Handler) -> int:

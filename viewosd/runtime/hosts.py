@@ -53,20 +53,34 @@ async def start(
             pid = helpers.fork(b"viewos-mount", lambda: host.serve(theirs, number, ours, job), keep)
         try:
             with trio.fail_after(STUCK_S):
-                await trio.lowlevel.wait_readable(end)
+                (tree,) = await _said(end)
+                try:
+                    await _said(end)  # it has let go of the tree
+                except BaseException:
+                    os.close(tree)
+                    raise
         except trio.TooSlowError:
             os.kill(pid, signal.SIGKILL)
-            raise OSError(errno.ETIMEDOUT, "its image does not let itself be opened") from None
+            text = "its image does not let itself be opened"
+            raise OSError(errno.ETIMEDOUT, text) from None
+        except OSError:  # it has ended, or does
+            raise
         except BaseException:
             os.kill(pid, signal.SIGKILL)
             raise
-        answer = frames.receive(end)
+    return tree, {"pid": pid, "start": start_of(pid), "end": number}
+
+
+async def _said(end: socket.socket) -> list[int]:
+    """What came with a host's next message. Raises OSError: why there is no mount."""
+    await trio.lowlevel.wait_readable(end)
+    answer = frames.receive(end)
     if answer is None:
         raise OSError(errno.EIO, "its host was killed")
     (_, code, text, _), fds = answer
     if code:
         raise OSError(code, text)
-    return fds[0], {"pid": pid, "start": start_of(pid), "end": number}
+    return fds
 
 
 async def ended(where: Mapping[str, int]) -> bool:
@@ -103,7 +117,10 @@ async def _is_gone(pidfd: int, number: int) -> bool | None:
         return None
     asked = next(_numbers)
     with end, trio.move_on_after(ANSWER_S):
-        frames.send(end, [asked, host.GONE, []], [])
+        try:
+            frames.send(end, [asked, host.GONE, []], [])
+        except BrokenPipeError:
+            return None
         while True:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_either, end.fileno(), nursery.cancel_scope)
@@ -111,7 +128,7 @@ async def _is_gone(pidfd: int, number: int) -> bool | None:
             try:
                 end.setblocking(False)
                 answer = frames.receive(end)
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionResetError):  # it has ended, our question unread
                 return None
             if answer is None:
                 return None

@@ -38,7 +38,6 @@ from .treeservers import TreeServers, made
 
 Options = Sequence[tuple[str, str | bytes | int | None]]
 
-
 START_S: Final = 5.0
 """Seconds that a new agent may take to come into its namespaces."""
 
@@ -206,7 +205,13 @@ class ViewSpace:
         await self._ask("attach", fds, [path for path, _ in below])
 
     async def umount(self, path: bytes, flags: int = 0) -> None:
-        await self._ask("umount", [], path, flags)
+        try:
+            await self._ask("umount", [], path, flags)
+        except OSError as error:
+            # A helper that is just being forked has a copy of what we have open.
+            if error.errno != errno.EBUSY or not await self._helpers.settled():
+                raise
+            await self._ask("umount", [], path, flags)
 
     async def serve(
         self,
