@@ -14,6 +14,9 @@ cancelled when the caller is killed, see `FileTree.interruptible`).
   (`viewosd.space.Space.serve`) it does not, and the tree must, in each method. It serialises:
   nothing else happens in a directory while one of its names is made, moved or taken away.
 
+* A server that is killed has a successor. A tree that says `FileTree.resumable` goes on in it; of
+  any other all calls fail with EIO from then on, until it is unmounted.
+
 `viewosd.generated` is a tree of names and contents in a few lines.
 Source: include/uapi/linux/fuse.h, fs/fuse/; fuse(4).
 """
@@ -21,7 +24,7 @@ Source: include/uapi/linux/fuse.h, fs/fuse/; fuse(4).
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 from .filetree_records import (
@@ -73,6 +76,8 @@ class FileTree:
     writeback: ClassVar[bool] = False
     """Writes go to the page cache and come here later. Size and mtime of a written file are then
     the kernel's alone; files are opened for reading too, never with O_APPEND."""
+    passthrough: bool = False
+    """`Opened.passthrough` is used."""
     killpriv: ClassVar[bool] = False
     """The tree takes security.capability away at each write, truncation and chown, and set-id bits
     where `SetAttr.kill_suidgid` says so. Else the kernel asks for that xattr at each write."""
@@ -87,8 +92,37 @@ class FileTree:
     max_write: ClassVar[int] = 1 << 20
     """Bytes in one write, and in one read that is not of the cache; at least 4096."""
 
+    resumable: ClassVar[bool] = False
+    """It can go on in another process after its own was killed: see `resume`."""
+
     kernel: Kernel
     """Set before the first call comes."""
+    kept: MutableMapping[int, Any]
+    """Set before the first call comes, if the tree is `resumable`: what is put here outlives a
+    killed server. Values are numbers, str, bytes, lists, dicts; a changed one is put again."""
+
+    # Going on where a killed server was
+
+    def resume(self) -> None:
+        """Be the tree that a killed server had: called after ``__init__``, before any call.
+
+        `kept` is as it was left, and the kernel knows the nodes that it knew. Descriptors that the
+        dead tree had are open still, under the same numbers; see `descriptors`. What was under way
+        is asked again if that can't do harm, else it has failed with EIO. An exception here: the
+        tree can't go on.
+        """
+
+    def descriptors(self) -> Iterable[int]:
+        """After `resume`: those of the dead tree's that are used. All others are closed then."""
+        return ()
+
+    def describe(self, handle: Any) -> Any:
+        """An open handle, as `kept` takes it."""
+        return handle
+
+    def restore(self, node: int, described: Any) -> Any:
+        """The handle that was described so. An exception: what uses it fails with EIO."""
+        return described
 
     def destroy(self) -> Soon[None]:
         """The last mount is gone; called once, after everything else."""
@@ -163,9 +197,17 @@ class FileTree:
         """access(2), chdir(2); asked only of a tree that is served ``unchecked``."""
         _refuse()
 
+    def born(self, node: int, handle: Any, context: Context) -> Soon[int]:
+        """When a file was made, ns: statx(2) with STATX_BTIME; 0: unknown. Linux 6.6."""
+        _refuse()
+
     def statfs(self, node: int, context: Context) -> Soon[Statfs]:
         """Sizes of the file system."""
         return Statfs()
+
+    def syncfs(self, node: int, context: Context) -> Soon[None]:
+        """syncfs(2), sync(2). No kernel up to 6.18 asks it of a file system of type fuse."""
+        _refuse()
 
     def getxattr(self, node: int, name: bytes, context: Context) -> Soon[bytes]:
         """An extended attribute; ENODATA."""
@@ -255,11 +297,27 @@ class FileTree:
         """copy_file_range(2) between files of this tree; returns how many bytes."""
         _refuse()
 
+    def poll(
+        self, node: int, handle: Any, events: int, wake: Callable[[], None] | None, context: Context
+    ) -> Soon[int]:
+        """poll(2): which of ``events`` (POLL*) are there; it must not wait for them.
+
+        Args:
+            wake: to be called, once or more often, when others may be there: somebody sleeps until
+                then. None: nobody does.
+
+        Not offered: the file is always ready.
+        """
+        _refuse()
+
     def ioctl(
         self, node: int, handle: Any, command: int, argument: int, data: bytes, size: int,
         context: Context,
     ) -> Soon[tuple[int, Data]]:  # fmt: skip
         """An ioctl whose number tells size and direction of its data, as `viewosd.abi.ioctl` says.
+
+        There are no others: what is behind a pointer is never to be had ("unrestricted" is for
+        character devices alone, fs/fuse/ioctl.c:fuse_do_ioctl()).
 
         Args:
             data: what the program gave, if the number has IOC_WRITE.

@@ -100,6 +100,10 @@ class Opened(NamedTuple):
         keep_cache: what is cached from before is still good.
         nonseekable: lseek(2), pread(2) fail with ESPIPE.
         cache_dir: the kernel may cache this listing until the directory's mtime changes.
+        passthrough: a descriptor of a regular file that the kernel is to read, write and map
+            itself from now on, without asking here; it may be closed then. Ignored where that
+            can't be: Linux 6.9, CAP_SYS_ADMIN in the first user namespace, no `writeback`. While a
+            node is open so, each opening of it must ask for the same file.
     """
 
     handle: Any = None
@@ -107,6 +111,7 @@ class Opened(NamedTuple):
     keep_cache: bool = False
     nonseekable: bool = False
     cache_dir: bool = False
+    passthrough: int = -1
 
 
 class Dirent(NamedTuple):
@@ -172,3 +177,8 @@ class Kernel(Protocol):
 
     def store(self, node: int, offset: int, data: Data) -> None:
         """Put data into the page cache of a node."""
+
+    async def retrieve(self, node: int, offset: int, size: int) -> bytes:
+        """What the page cache has of a node, at most `FileTree.max_write` bytes; it ends where a
+        page is missing.
+        """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from .ioctl import IOR
+from .ioctl import IOR, IOW
 from .layout import Struct, s32, s64, u16, u32, u64
 
 # fmt: off
@@ -67,6 +67,7 @@ FUSE_COPY_FILE_RANGE: Final = 47
 FUSE_SYNCFS:          Final = 50
 FUSE_TMPFILE:         Final = 51  # 6.1
 FUSE_STATX:           Final = 52  # 6.6
+FUSE_COPY_FILE_RANGE_64: Final = 53  # 6.18
 
 # fuse_init_in.flags and fuse_init_out.flags; from bit 32 on flags2
 FUSE_ASYNC_READ:          Final = 1 << 0
@@ -96,6 +97,8 @@ FUSE_SETXATTR_EXT:        Final = 1 << 29
 FUSE_INIT_EXT:            Final = 1 << 30
 FUSE_HAS_EXPIRE_ONLY:     Final = 1 << 35
 FUSE_DIRECT_IO_ALLOW_MMAP: Final = 1 << 36  # 6.6
+FUSE_PASSTHROUGH:         Final = 1 << 37  # 6.9
+FUSE_HAS_RESEND:          Final = 1 << 39  # 6.9
 
 # fuse_setattr_in.valid
 FATTR_MODE:         Final = 1 << 0
@@ -117,6 +120,7 @@ FOPEN_KEEP_CACHE:  Final = 1 << 1
 FOPEN_NONSEEKABLE: Final = 1 << 2
 FOPEN_CACHE_DIR:   Final = 1 << 3
 FOPEN_NOFLUSH:     Final = 1 << 5
+FOPEN_PASSTHROUGH: Final = 1 << 7
 
 # Flags of single requests
 FUSE_GETATTR_FH:           Final = 1 << 0
@@ -129,14 +133,21 @@ FUSE_WRITE_KILL_SUIDGID:   Final = 1 << 2
 FUSE_OPEN_KILL_SUIDGID:    Final = 1 << 0
 FUSE_FSYNC_FDATASYNC:      Final = 1 << 0
 FUSE_IOCTL_UNRESTRICTED:   Final = 1 << 1
+FUSE_POLL_SCHEDULE_NOTIFY: Final = 1 << 0
+FUSE_UNIQUE_RESEND:        Final = 1 << 63  # in fuse_in_header.unique
 
 # fuse_out_header.error of a message that nobody asked for (unique is 0)
+FUSE_NOTIFY_POLL:        Final = 1
 FUSE_NOTIFY_INVAL_INODE: Final = 2
 FUSE_NOTIFY_INVAL_ENTRY: Final = 3
 FUSE_NOTIFY_STORE:       Final = 4
+FUSE_NOTIFY_RETRIEVE:    Final = 5
 FUSE_NOTIFY_DELETE:      Final = 6
+FUSE_NOTIFY_RESEND:      Final = 7
 
-FUSE_DEV_IOC_CLONE: Final = IOR(229, 0, 4)
+FUSE_DEV_IOC_CLONE:         Final = IOR(229, 0, 4)
+FUSE_DEV_IOC_BACKING_OPEN:  Final = IOW(229, 1, 16)  # fuse_backing_map; the result is its id
+FUSE_DEV_IOC_BACKING_CLOSE: Final = IOW(229, 2, 4)
 # fmt: on
 
 
@@ -176,7 +187,8 @@ class fuse_init_out(Struct, size=64):
     time_gran: u32  # ns
     max_pages: u16
     map_alignment: u16
-    flags2: Annotated[int, "I28x"]
+    flags2: u32
+    max_stack_depth: Annotated[int, "I24x"]  # with FUSE_PASSTHROUGH: of file systems, at least 1
 
 
 class fuse_attr(Struct, size=88):
@@ -286,7 +298,13 @@ class fuse_create_in(Struct, size=16):
 
 class fuse_open_out(Struct, size=16):
     fh: u64
-    open_flags: Annotated[int, "I4x"]
+    open_flags: u32
+    backing_id: s32  # with FOPEN_PASSTHROUGH
+
+
+class fuse_backing_map(Struct, size=16):
+    fd: s32
+    flags: Annotated[int, "I8x"]
 
 
 class fuse_release_in(Struct, size=24):
@@ -423,6 +441,66 @@ class fuse_copy_file_range_in(Struct, size=56):
     flags: u64
 
 
+class fuse_copy_file_range_out(Struct, size=8):
+    bytes_copied: u64
+
+
+class fuse_poll_in(Struct, size=24):
+    fh: u64
+    kh: u64  # which file is to be woken up
+    flags: u32
+    events: u32
+
+
+class fuse_poll_out(Struct, size=8):
+    revents: Annotated[int, "I4x"]
+
+
+class fuse_statx_in(Struct, size=24):
+    getattr_flags: Annotated[int, "I4x"]
+    fh: u64
+    sx_flags: u32
+    sx_mask: u32
+
+
+class fuse_sx_time(Struct, size=16):
+    tv_sec: s64
+    tv_nsec: Annotated[int, "I4x"]
+
+
+class fuse_statx(Struct, size=256):
+    mask: u32
+    blksize: u32
+    attributes: u64
+    nlink: u32
+    uid: u32
+    gid: u32
+    mode: Annotated[int, "H2x"]
+    ino: u64
+    size: u64
+    blocks: u64
+    attributes_mask: u64
+    atime: Annotated[bytes, "16s"]
+    btime: Annotated[bytes, "16s"]
+    ctime: Annotated[bytes, "16s"]
+    mtime: Annotated[bytes, "16s"]
+    rdev_major: u32
+    rdev_minor: u32
+    dev_major: u32
+    dev_minor: Annotated[int, "I112x"]
+
+
+class fuse_statx_out(Struct, size=288):
+    attr_valid: u64
+    attr_valid_nsec: u32
+    flags: Annotated[int, "I16x"]
+    stat: Annotated[bytes, "256s"]
+
+
+class fuse_syncfs_in(Struct, size=8):
+    padding: u64
+
+
 class fuse_dirent(Struct, size=24):
     """The name follows, and zero bytes up to a multiple of 8. In include/uapi/linux/fuse.h."""
 
@@ -448,6 +526,25 @@ class fuse_notify_delete_out(Struct, size=24):
     parent: u64
     child: u64
     namelen: Annotated[int, "I4x"]
+
+
+class fuse_notify_poll_wakeup_out(Struct, size=8):
+    kh: u64
+
+
+class fuse_notify_retrieve_out(Struct, size=32):
+    notify_unique: u64
+    nodeid: u64
+    offset: u64
+    size: Annotated[int, "I4x"]
+
+
+class fuse_notify_retrieve_in(Struct, size=40):
+    """What comes with FUSE_NOTIFY_REPLY; the data follows. Source: include/uapi/linux/fuse.h."""
+
+    dummy1: u64
+    offset: u64
+    size: Annotated[int, "I20x"]
 
 
 class fuse_notify_store_out(Struct, size=24):

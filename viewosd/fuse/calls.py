@@ -126,14 +126,22 @@ def _rename(s: Session, r: Request) -> Any:
 @_row(session.attr, abi.FUSE_GETATTR)
 def _getattr(s: Session, r: Request) -> Any:
     flags, fh = r.args
-    handle = s.handles.get(fh) if flags & abi.FUSE_GETATTR_FH else None
+    handle = s.handle(fh) if flags & abi.FUSE_GETATTR_FH else None
     return s.tree.getattr(r.node, handle, Context(r.uid, r.gid, r.pid))
 
 
 @_row(session.attr, abi.FUSE_SETATTR)
 def _setattr(s: Session, r: Request) -> Any:
     change, fh = codec.setattr_in(r.args, time.time_ns())
-    return s.tree.setattr(r.node, change, s.handles.get(fh) if fh else None, _who(r))
+    return s.tree.setattr(r.node, change, s.handle(fh) if fh else None, _who(r))
+
+
+@_row(session.statx, abi.FUSE_STATX)
+async def _statx(s: Session, r: Request) -> Any:
+    flags, fh, *_ = r.args
+    handle = s.handle(fh) if flags & abi.FUSE_GETATTR_FH else None
+    born = await value(s.tree.born(r.node, handle, _who(r)))
+    return await value(s.tree.getattr(r.node, handle, _who(r))), born
 
 
 @_row(session.data, abi.FUSE_READLINK)
@@ -149,6 +157,11 @@ def _access(s: Session, r: Request) -> Any:
 @_row(session.statfs, abi.FUSE_STATFS)
 def _statfs_of(s: Session, r: Request) -> Any:
     return s.tree.statfs(r.node, _who(r))
+
+
+@_row(session.nothing, abi.FUSE_SYNCFS)
+def _syncfs(s: Session, r: Request) -> Any:
+    return s.tree.syncfs(r.node, _who(r))
 
 
 @_row(session.xattr, abi.FUSE_GETXATTR)
@@ -196,7 +209,7 @@ def _tmpfile(s: Session, r: Request) -> Any:
 @_row(session.read, abi.FUSE_READ)
 def _read_at(s: Session, r: Request) -> Any:
     fh, offset, size, *_ = r.args
-    return s.tree.read(r.node, s.handles.get(fh), offset, size, Context(r.uid, r.gid, r.pid))
+    return s.tree.read(r.node, s.handle(fh), offset, size, Context(r.uid, r.gid, r.pid))
 
 
 @_row(session.count, abi.FUSE_WRITE)
@@ -204,12 +217,12 @@ def _write(s: Session, r: Request) -> Any:
     fh, offset, _, flags, *_ = r.args
     if flags & abi.FUSE_WRITE_KILL_SUIDGID:
         return _write_and_kill(s, r)
-    return s.tree.write(r.node, s.handles.get(fh), offset, r.data, Context(r.uid, r.gid, r.pid))
+    return s.tree.write(r.node, s.handle(fh), offset, r.data, Context(r.uid, r.gid, r.pid))
 
 
 async def _write_and_kill(s: Session, r: Request) -> Any:
     fh, offset, *_ = r.args
-    who, handle = _who(r), s.handles.get(fh)
+    who, handle = _who(r), s.handle(fh)
     await value(s.tree.setattr(r.node, SetAttr(kill_suidgid=True), handle, who))
     return await value(s.tree.write(r.node, handle, offset, r.data, who))
 
@@ -217,48 +230,60 @@ async def _write_and_kill(s: Session, r: Request) -> Any:
 @_row(session.nothing, abi.FUSE_FLUSH)
 def _flush(s: Session, r: Request) -> Any:
     fh, owner = r.args
-    return s.tree.flush(r.node, s.handles.get(fh), owner, _who(r))
+    return s.tree.flush(r.node, s.handle(fh), owner, _who(r))
 
 
 @_row(session.nothing, abi.FUSE_RELEASE)
 def _release(s: Session, r: Request) -> Any:
     fh, _, flags, owner = r.args
-    unlocked = owner if flags & abi.FUSE_RELEASE_FLOCK_UNLOCK else 0
-    return s.tree.release(r.node, s.handles.pop(fh, None), unlocked)
+    handle, unlocked = s.known(fh), owner if flags & abi.FUSE_RELEASE_FLOCK_UNLOCK else 0
+    return s.tree.release(r.node, handle, unlocked) if s.drop(r.node, fh) else None
 
 
 @_row(session.nothing, abi.FUSE_FSYNC)
 def _fsync(s: Session, r: Request) -> Any:
     fh, flags = r.args
     datasync = bool(flags & abi.FUSE_FSYNC_FDATASYNC)
-    return s.tree.fsync(r.node, s.handles.get(fh), datasync, _who(r))
+    return s.tree.fsync(r.node, s.handle(fh), datasync, _who(r))
 
 
 @_row(session.nothing, abi.FUSE_FALLOCATE)
 def _fallocate(s: Session, r: Request) -> Any:
     fh, offset, length, mode = r.args
-    return s.tree.fallocate(r.node, s.handles.get(fh), mode, offset, length, _who(r))
+    return s.tree.fallocate(r.node, s.handle(fh), mode, offset, length, _who(r))
 
 
 @_row(session.offset, abi.FUSE_LSEEK)
 def _lseek(s: Session, r: Request) -> Any:
     fh, offset, whence = r.args
-    return s.tree.lseek(r.node, s.handles.get(fh), offset, whence, _who(r))
+    return s.tree.lseek(r.node, s.handle(fh), offset, whence, _who(r))
+
+
+@_row(session.copied, abi.FUSE_COPY_FILE_RANGE_64)
+def _copy_file_range_64(s: Session, r: Request) -> Any:
+    return _copy_file_range(s, r)
 
 
 @_row(session.count, abi.FUSE_COPY_FILE_RANGE)
 def _copy_file_range(s: Session, r: Request) -> Any:
     fh, offset, to, to_fh, to_offset, length, flags = r.args
-    files = s.handles
+    handle, to_handle = s.handle(fh), s.handle(to_fh)
     return s.tree.copy_file_range(
-        r.node, files.get(fh), offset, to, files.get(to_fh), to_offset, length, flags, _who(r)
+        r.node, handle, offset, to, to_handle, to_offset, length, flags, _who(r)
     )
+
+
+@_row(session.poll, abi.FUSE_POLL)
+def _poll(s: Session, r: Request) -> Any:
+    fh, kh, flags, events = r.args
+    wake = s.wake(fh, kh) if flags & abi.FUSE_POLL_SCHEDULE_NOTIFY else None
+    return s.tree.poll(r.node, s.handle(fh), events, wake, _who(r))
 
 
 @_row(session.ioctl, abi.FUSE_IOCTL)
 def _ioctl_of(s: Session, r: Request) -> Any:
     fh, _, command, argument, _, size = r.args
-    handle = s.handles.get(fh)
+    handle = s.handle(fh)
     return s.tree.ioctl(r.node, handle, command, argument, bytes(r.data), size, _who(r))
 
 
@@ -266,13 +291,13 @@ def _ioctl_of(s: Session, r: Request) -> Any:
 def _getlk(s: Session, r: Request) -> Any:
     fh, owner, start, end, type, pid, _ = r.args
     lock = Lock(type, start, end, pid)
-    return s.tree.getlk(r.node, s.handles.get(fh), owner, lock, _who(r))
+    return s.tree.getlk(r.node, s.handle(fh), owner, lock, _who(r))
 
 
 @_row(session.nothing, abi.FUSE_SETLK, abi.FUSE_SETLKW)
 def _setlk(s: Session, r: Request) -> Any:
     fh, owner, start, end, type, pid, flags = r.args
-    handle, wait = s.handles.get(fh), r.opcode == abi.FUSE_SETLKW
+    handle, wait = s.handle(fh), r.opcode == abi.FUSE_SETLKW
     if flags & abi.FUSE_LK_FLOCK:
         return s.tree.flock(r.node, handle, owner, type, wait, _who(r))
     return s.tree.setlk(r.node, handle, owner, Lock(type, start, end, pid), wait, _who(r))
@@ -291,7 +316,7 @@ def _opendir(s: Session, r: Request) -> Any:
 @_row(session.data, abi.FUSE_READDIR)
 async def _readdir(s: Session, r: Request) -> Any:
     fh, offset, size, *_ = r.args
-    entries = await value(s.tree.readdir(r.node, s.handles.get(fh), offset, _who(r)))
+    entries = await value(s.tree.readdir(r.node, s.handle(fh), offset, _who(r)))
     return listing.names(entries, size)
 
 
@@ -299,7 +324,7 @@ async def _readdir(s: Session, r: Request) -> Any:
 async def _readdirplus(s: Session, r: Request) -> Any:
     fh, offset, size, *_ = r.args
     who, found = _who(r), list[int]()
-    entries = await value(s.tree.readdir(r.node, s.handles.get(fh), offset, who))
+    entries = await value(s.tree.readdir(r.node, s.handle(fh), offset, who))
 
     async def look(name: bytes) -> bytes:
         entry = await value(s.tree.lookup(r.node, name, who))
@@ -317,14 +342,16 @@ async def _readdirplus(s: Session, r: Request) -> Any:
 
 @_row(session.nothing, abi.FUSE_RELEASEDIR)
 def _releasedir(s: Session, r: Request) -> Any:
-    return s.tree.releasedir(r.node, s.handles.pop(r.args[0], None))
+    fh = r.args[0]
+    handle = s.known(fh)
+    return s.tree.releasedir(r.node, handle) if s.drop(r.node, fh) else None
 
 
 @_row(session.nothing, abi.FUSE_FSYNCDIR)
 def _fsyncdir(s: Session, r: Request) -> Any:
     fh, flags = r.args
     datasync = bool(flags & abi.FUSE_FSYNC_FDATASYNC)
-    return s.tree.fsyncdir(r.node, s.handles.get(fh), datasync, _who(r))
+    return s.tree.fsyncdir(r.node, s.handle(fh), datasync, _who(r))
 
 
 @_row(session.nothing, abi.FUSE_DESTROY)

@@ -6,11 +6,13 @@ Source: include/uapi/linux/fuse.h; fs/fuse/dev.c:fuse_copy_args().
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import NamedTuple, cast
 
 from ..abi import fuse as abi
 from ..abi.layout import Struct
+from ..abi.stat import STATX_BASIC_STATS, STATX_BTIME
 from ..filetree import Attr, Dirent, Entry, Lock, Opened, SetAttr, Statfs
 
 _HEADER = abi.fuse_in_header.codec()
@@ -114,27 +116,39 @@ _LAYOUTS: dict[int, _Layout] = {
     abi.FUSE_FALLOCATE: _of(abi.fuse_fallocate_in),
     abi.FUSE_LSEEK: _of(abi.fuse_lseek_in),
     abi.FUSE_COPY_FILE_RANGE: _of(abi.fuse_copy_file_range_in),
+    abi.FUSE_COPY_FILE_RANGE_64: _of(abi.fuse_copy_file_range_in),
+    abi.FUSE_POLL: _of(abi.fuse_poll_in),
+    abi.FUSE_STATX: _of(abi.fuse_statx_in),
+    abi.FUSE_SYNCFS: _of(abi.fuse_syncfs_in),
+    abi.FUSE_NOTIFY_REPLY: _of(abi.fuse_notify_retrieve_in, data=2),
 }
-UNANSWERED = frozenset({abi.FUSE_FORGET, abi.FUSE_BATCH_FORGET, abi.FUSE_INTERRUPT})
+UNANSWERED = frozenset(
+    {abi.FUSE_FORGET, abi.FUSE_BATCH_FORGET, abi.FUSE_INTERRUPT, abi.FUSE_NOTIFY_REPLY}
+)
 
 
-def decode(raw: memoryview) -> Request:
+def decode(head: memoryview, raw: memoryview, came: int) -> Request:
     """Take one request apart; an opcode that is not known here comes without arguments.
+
+    Args:
+        head: its first 40 bytes.
+        raw: the rest, and what else is in the buffer.
+        came: how long it is, head and rest.
 
     Raises:
         Malformed: too short, cut off, longer than it says, names without an end.
     """
-    if len(raw) < _HEADER.size:
-        raise Malformed(0, f"{len(raw)} bytes are no request")
-    length, opcode, unique, node, uid, gid, pid, extensions = _HEADER.unpack_from(raw)
-    end = length - 8 * extensions
-    if length != len(raw) or end < _HEADER.size:
-        raise Malformed(0, f"a request of {len(raw)} bytes says {length}, -{8 * extensions}")
+    if came < _HEADER.size:
+        raise Malformed(0, f"{came} bytes are no request")
+    length, opcode, unique, node, uid, gid, pid, extensions = _HEADER.unpack(head)
+    end = length - 8 * extensions - _HEADER.size
+    if length != came or end < 0:
+        raise Malformed(0, f"a request of {came} bytes says {length}, -{8 * extensions}")
     layout = _LAYOUTS.get(opcode)
     if layout is None:
         return Request(opcode, unique, node, uid, gid, pid, ())
     codec, count, sized = layout
-    at, args = _HEADER.size, cast(tuple[int, ...], ())
+    at, args = 0, cast(tuple[int, ...], ())
     if codec is not None:
         if end - at < codec.size:
             raise Malformed(unique, f"opcode {opcode}: {end - at} bytes of {codec.size}")
@@ -212,21 +226,38 @@ NO_ENTRY = bytes(_ENTRY.size)
 """In a listing: the name alone."""
 
 
-def open_out(fh: int, opened: Opened) -> bytes:
-    """``struct fuse_open_out``."""
+def open_out(fh: int, opened: Opened, backing: int = 0) -> bytes:
+    """``struct fuse_open_out``; ``backing``: of a file that the kernel is to use itself."""
     flags = (
         opened.direct_io * abi.FOPEN_DIRECT_IO
         | opened.keep_cache * abi.FOPEN_KEEP_CACHE
         | opened.nonseekable * abi.FOPEN_NONSEEKABLE
         | opened.cache_dir * abi.FOPEN_CACHE_DIR
+        | bool(backing) * abi.FOPEN_PASSTHROUGH
     )
-    return _OPEN.pack(fh, flags)
+    return _OPEN.pack(fh, flags, backing)
 
 
 def dirent(d: Dirent) -> bytes:
     """``struct fuse_dirent``, padded."""
     raw = _DIRENT.pack(d.ino, d.offset, len(d.name), d.type >> 12 & 0xF) + d.name
     return raw + bytes(-len(raw) & 7)
+
+
+def statx_out(a: Attr, attr_s: float, born_ns: int) -> bytes:
+    """``struct fuse_statx_out``; ``born_ns`` 0: unknown."""
+    valid, nsec = seconds(attr_s if a.valid_s is None else a.valid_s)
+    atime, btime, ctime, mtime = (
+        abi.fuse_sx_time(*divmod(ns, NS)).pack()
+        for ns in (a.atime_ns, born_ns, a.ctime_ns, a.mtime_ns)
+    )
+    blocks = (a.size + 511) >> 9 if a.blocks is None else a.blocks
+    mask = STATX_BASIC_STATS | (STATX_BTIME if born_ns else 0)
+    stat = abi.fuse_statx(
+        mask, a.blksize, 0, a.nlink, a.uid, a.gid, a.mode, a.ino, a.size, blocks, 0,
+        atime, btime, ctime, mtime, os.major(a.rdev), os.minor(a.rdev), 0, 0,
+    )  # fmt: skip
+    return abi.fuse_statx_out(valid, nsec, 0, stat.pack()).pack()
 
 
 def statfs_out(s: Statfs) -> bytes:

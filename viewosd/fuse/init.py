@@ -43,6 +43,7 @@ def wanted(tree: FileTree) -> int:
         abi.FUSE_POSIX_LOCKS: offers(tree, "setlk"),
         abi.FUSE_FLOCK_LOCKS: offers(tree, "flock"),
         abi.FUSE_WRITEBACK_CACHE: tree.writeback,
+        abi.FUSE_PASSTHROUGH: tree.passthrough and not tree.writeback,
         abi.FUSE_HANDLE_KILLPRIV_V2: tree.killpriv,
         abi.FUSE_DONT_MASK: tree.applies_umask,
         abi.FUSE_CACHE_SYMLINKS: tree.cache_symlinks,
@@ -72,7 +73,7 @@ def init_out(tree: FileTree, args: tuple[int, ...]) -> tuple[bytes, int]:
     if major < abi.FUSE_KERNEL_VERSION:
         raise ValueError(f"the kernel speaks FUSE {major}.{minor}")
     if major > abi.FUSE_KERNEL_VERSION:
-        return out.codec().pack(abi.FUSE_KERNEL_VERSION, abi.FUSE_MINOR, *[0] * 9), 0
+        return out.codec().pack(abi.FUSE_KERNEL_VERSION, abi.FUSE_MINOR, *[0] * 10), 0
     can = low | (high << 32 if low & abi.FUSE_INIT_EXT else 0)
     flags = wanted(tree) & can
     size = max_write(tree)
@@ -88,5 +89,7 @@ def init_out(tree: FileTree, args: tuple[int, ...]) -> tuple[bytes, int]:
         max_pages=size // PAGE,
         map_alignment=0,
         flags2=flags >> 32,
+        # Of overlayfs at most one may lie on it then: FILESYSTEM_MAX_STACK_DEPTH is 2.
+        max_stack_depth=bool(flags & abi.FUSE_PASSTHROUGH),
     )
     return answer.pack(), flags

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
+
+import trio
 
 from ..abi import fuse as abi
 from ..filetree import Data
@@ -24,7 +27,11 @@ class Notifier:
 
     def __init__(self, device: int) -> None:
         self._device = device
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[bytes, trio.lowlevel.TrioToken | None, int] | None] = (
+            SimpleQueue()
+        )
+        self._wanted: dict[int, _Wanted] = {}
+        self._last = 0
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -40,6 +47,28 @@ class Notifier:
         body = abi.fuse_notify_delete_out(parent, node, len(name)).pack() + name + b"\0"
         self._send(abi.FUSE_NOTIFY_DELETE, body)
 
+    def poll(self, kh: int) -> None:
+        """Who sleeps in poll(2) on a file is to look again."""
+        self._send(abi.FUSE_NOTIFY_POLL, abi.fuse_notify_poll_wakeup_out(kh).pack())
+
+    async def retrieve(self, node: int, offset: int, size: int) -> bytes:
+        self._last += 1
+        unique, wanted = self._last, _Wanted()
+        self._wanted[unique] = wanted
+        try:
+            body = abi.fuse_notify_retrieve_out(unique, node, offset, size).pack()
+            self._send(abi.FUSE_NOTIFY_RETRIEVE, body, trio.lowlevel.current_trio_token(), unique)
+            await wanted.there.wait()
+        finally:
+            del self._wanted[unique]
+        return wanted.data
+
+    def retrieved(self, unique: int, data: bytes) -> None:
+        """What somebody waits for in `retrieve` has come."""
+        if (wanted := self._wanted.get(unique)) is not None:
+            wanted.data = data
+            wanted.there.set()
+
     def store(self, node: int, offset: int, data: Data) -> None:
         body = abi.fuse_notify_store_out(node, offset, len(data)).pack() + bytes(data)
         self._send(abi.FUSE_NOTIFY_STORE, body)
@@ -49,10 +78,13 @@ class Notifier:
         self._closed = True
         self._queue.put(None)
 
-    def _send(self, code: int, body: bytes) -> None:
+    def _send(
+        self, code: int, body: bytes, token: trio.lowlevel.TrioToken | None = None, unique: int = 0
+    ) -> None:
+        """Args: token, unique: of who waits in `retrieve`."""
         if self._closed:
             return
-        self._queue.put(header(0, len(body), code) + body)
+        self._queue.put((header(0, len(body), code) + body, token, unique))
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._work, args=(os.dup(self._device),), name="fuse notify", daemon=True
@@ -60,9 +92,20 @@ class Notifier:
             self._thread.start()
 
     def _work(self, device: int) -> None:
-        while (message := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
+            message, token, unique = item
             try:
                 os.write(device, message)
             except OSError:
-                pass  # not known there (any more), or the mount is gone: nothing is left to do
+                # Not known there (any more), or the mount is gone: nothing is left to do.
+                if token is not None:
+                    with suppress(trio.RunFinishedError):
+                        token.run_sync_soon(self.retrieved, unique, b"")
         os.close(device)
+
+
+class _Wanted:
+    """What `Notifier.retrieve` waits for."""
+
+    def __init__(self) -> None:
+        self.there, self.data = trio.Event(), b""

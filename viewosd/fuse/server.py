@@ -21,9 +21,10 @@ import trio
 
 from ..abi import fuse as abi
 from ..filetree import Data, FileTree
-from . import codec, init
+from . import codec, inhand, init
 from .calls import CALLS, value, waits
 from .dying import is_dying
+from .life import Life
 from .notify import Notifier
 from .session import Session
 
@@ -42,20 +43,22 @@ _ALWAYS = {abi.FUSE_SETLKW, abi.FUSE_SETLK}
 _GONE = {errno.ENODEV, errno.ECONNABORTED}
 
 
-async def serve(device: int, tree: FileTree) -> None:
+async def serve(device: int, tree: FileTree, life: Life | None = None) -> None:
     """Serve a tree until its last mount is gone.
 
     Args:
         device: /dev/fuse, of a file system that has been created. It stays the caller's to close;
             it becomes non-blocking.
+        life: where a successor finds what it needs; None: there will be none.
 
     Raises:
         OSError: the device can't be read (EPERM: no file system has been created on it).
     """
-    server = _Server(device, tree)
+    server = _Server(device, tree, life or Life())
     tree.kernel = server.notifier
     os.set_blocking(device, False)
     try:
+        server.begin()
         async with trio.open_nursery() as nursery:
             server.nursery = nursery
             nursery.start_soon(server.work)
@@ -100,14 +103,28 @@ class _Server:
     error: OSError | None = None
     """Why it can't go on."""
 
-    def __init__(self, device: int, tree: FileTree) -> None:
-        self._device, self._tree = device, tree
-        self._session = Session(tree)
+    def __init__(self, device: int, tree: FileTree, life: Life) -> None:
+        self._device, self._tree, self._life = device, tree, life
         self.notifier = Notifier(device)
+        self._session = Session(tree, device, life, self.notifier)
         self._size = max(init.max_write(tree), abi.FUSE_MIN_READ_BUFFER) + 4096
         self._reader: trio.lowlevel.Task | None = None
         self._parked: list[trio.lowlevel.Task] = []
         self._scopes: dict[int, tuple[trio.CancelScope, codec.Request]] = {}
+
+    def begin(self) -> None:
+        """Have what a dead server had in hand sent again, by a kernel that can; else it fails."""
+        if not self._life.resumed:
+            return
+        self._session.resume()
+        try:
+            os.write(self._device, codec.header(0, 0, abi.FUSE_NOTIFY_RESEND))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return  # the mount is gone, as reading will tell
+            # Until Linux 6.9 is the minimum.
+            for unique in self._life.lost:
+                self._write(codec.header(unique, 0, -errno.EIO))
 
     # -- whose turn it is to read
 
@@ -151,26 +168,29 @@ class _Server:
         while self._reader is me:
             await trio.lowlevel.wait_readable(self._device)
             until = perf_counter_ns() + TURN_NS
-            buffer = _buffers.take(self._size)
+            buffer, slot = _buffers.take(self._size), self._life.inhand.take(self._device)
             try:
                 while self._reader is me:
-                    soon = self._answer_what_is_plain(buffer, until)
+                    soon = self._answer_what_is_plain(slot, buffer, until)
                     if soon is None:
                         break
-                    await self._wait_for(*soon)
+                    await self._wait_for(slot, *soon)
             finally:
+                self._life.inhand.give(slot)
                 _buffers.give(buffer)
 
     def _answer_what_is_plain(
-        self, buffer: bytearray, until: int
+        self, slot: inhand.Slot, buffer: bytearray, until: int
     ) -> tuple[codec.Request, Any] | None:
         """Answer requests as long as there are some and none has to wait.
 
         Returns:
             One that perhaps has to; its data is in the buffer.
         """
-        device, session, window, into = self._device, self._session, memoryview(buffer), [buffer]
+        device, session, head, window = self._device, self._session, slot.head, memoryview(buffer)
+        into: list[Any] = [head, buffer]
         while perf_counter_ns() < until:
+            head[:4] = inhand.EMPTY  # what was there is answered
             try:
                 length = os.readv(device, into)
             except BlockingIOError:
@@ -183,13 +203,15 @@ class _Server:
                 self.nursery.cancel_scope.cancel()
                 return None
             try:
-                request = codec.decode(window[:length])
+                request = codec.decode(head, window, length)
             except codec.Malformed as error:
                 self._refuse(error)
                 return None
             call = CALLS.get(request.opcode)
             if call is None:
                 self._other(request)
+                continue
+            if request.unique >= abi.FUSE_UNIQUE_RESEND and not self._may_ask(request):
                 continue
             try:
                 result = call.ask(session, request)
@@ -210,6 +232,13 @@ class _Server:
         else:
             self.nursery.cancel_scope.cancel()
 
+    def _may_ask(self, request: codec.Request) -> bool:
+        """May what a dead server had in hand be asked of the tree again?"""
+        if self._life.may_ask(request.opcode, request.unique):
+            return True
+        self._write(codec.header(request.unique, 0, -errno.EIO))
+        return False
+
     # -- requests that are no calls of the tree
 
     def _other(self, request: codec.Request) -> None:
@@ -220,10 +249,12 @@ class _Server:
                 log.error("%s: %s", self._name, error)
                 self._write(codec.header(request.unique, 0, -errno.EPROTO))
                 return
-            self._session.flags = flags
+            self._session.agree(flags)
             self._send(request, answer)
         elif request.opcode == abi.FUSE_INTERRUPT:
             self._interrupt(request.args[0])
+        elif request.opcode == abi.FUSE_NOTIFY_REPLY:
+            self.notifier.retrieved(request.unique, bytes(request.data))
         else:
             self._write(codec.header(request.unique, 0, -errno.ENOSYS))
 
@@ -247,7 +278,7 @@ class _Server:
 
     # -- methods that are awaited
 
-    async def _wait_for(self, request: codec.Request, soon: Any) -> None:
+    async def _wait_for(self, slot: inhand.Slot, request: codec.Request, soon: Any) -> None:
         """Run a method in this task; when it waits for the first time, the turn is given away."""
         call, session = CALLS[request.opcode], self._session
         scope = trio.CancelScope()
@@ -255,7 +286,7 @@ class _Server:
         try:
             with scope:
                 plain = soon if type(soon) is types.CoroutineType else value(soon)
-                result = await _in_place(plain, self._give_turn)
+                result = await _in_place(plain, lambda: self._begins_to_wait(slot))
                 answer = call.answer(session, request, result)
         except Exception as error:
             self._fail(request, error)
@@ -266,6 +297,10 @@ class _Server:
                 self._send(request, answer)
         finally:
             del self._scopes[request.unique]
+
+    def _begins_to_wait(self, slot: inhand.Slot) -> None:
+        inhand.waits(slot)
+        self._give_turn()
 
     # -- answers
 

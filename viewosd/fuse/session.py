@@ -1,15 +1,28 @@
-"""One mounted tree as its calls see it, and how what a tree returns is packed. Pure."""
+"""One mounted tree as its calls see it, and how what a tree returns is packed."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from ..abi import fuse as abi
 from ..filetree import Attr, Data, Entry, FileTree, Lock, Opened, Statfs
 from . import codec
 from .codec import Request
+from .life import FLAGS, Life
+from .notify import Notifier
+from .passthrough import Backings
+
+log = logging.getLogger("viewosd")
+
+
+class _Lost:
+    """What a successor has instead of a handle that could not be restored."""
+
+
+_LOST: Final = _Lost()
 
 
 class Session:
@@ -17,22 +30,88 @@ class Session:
 
     Attributes:
         flags: FUSE_* that were agreed on.
-        handles: by the number that the kernel knows; None has the number 0.
     """
 
-    def __init__(self, tree: FileTree) -> None:
+    def __init__(self, tree: FileTree, device: int, life: Life, kernel: Notifier) -> None:
         self.tree = tree
         self.flags = 0
-        self.handles: dict[int, Any] = {}
+        self.backings = Backings(device)
+        self._kernel, self._kept = kernel, life.kept
+        self._handles: dict[int, Any] = {}
+        self._backed: set[int] = set()
+        self._polled = tree.resumable and type(tree).poll is not FileTree.poll
         self._next = 1
 
-    def keep(self, handle: Any) -> int:
-        """A number for a handle."""
-        if handle is None:
-            return 0
+    def agree(self, flags: int) -> None:
+        """FUSE_INIT has been answered."""
+        self.flags = self._kept[FLAGS] = flags
+
+    def resume(self) -> None:
+        """Take back what a dead server had open."""
+        self.flags = self._kept.get(FLAGS, 0)
+        for number in [number for number in self._kept if number != FLAGS]:
+            node, described, backing, kh = self._kept[number]
+            try:
+                known = described is not None
+                self._handles[number] = self.tree.restore(node, described) if known else None
+            except Exception as error:
+                name = type(self.tree).__name__
+                log.error("%s: a file that is open (node %d) is lost: %r", name, node, error)
+                self._handles[number] = _LOST
+            self._next = max(self._next, number + 1)
+            if backing:
+                self.backings.restore(node, backing)
+                self._backed.add(number)
+            if kh:
+                self._kernel.poll(kh)  # who sleeps asks again
+
+    def handle(self, number: int) -> Any:
+        """The handle that the kernel knows by a number; None has the number 0.
+
+        Raises:
+            OSError: EIO, it was lost with a dead server.
+        """
+        found = self._handles.get(number)
+        if found is _LOST:
+            raise OSError(errno.EIO, "lost with its server")
+        return found
+
+    def known(self, number: int) -> Any:
+        """As `handle`, without a check."""
+        return self._handles.get(number)
+
+    def keep(self, node: int, opened: Opened) -> tuple[int, int]:
+        """Numbers for what was opened: of its handle, and of the file that the kernel uses."""
+        backing = 0
+        if opened.passthrough >= 0 and self.flags & abi.FUSE_PASSTHROUGH:
+            backing = self.backings.take(node, opened.passthrough)
+        if opened.handle is None and not backing and not self._polled:
+            return 0, 0
         number, self._next = self._next, self._next + 1
-        self.handles[number] = handle
-        return number
+        self._handles[number] = opened.handle
+        if backing:
+            self._backed.add(number)
+        if self.tree.resumable:
+            described = None if opened.handle is None else self.tree.describe(opened.handle)
+            self._kept[number] = [node, described, backing, 0]
+        return number, backing
+
+    def drop(self, node: int, number: int) -> bool:
+        """A handle is released. Was it known, so that the tree must hear of it? Not if it was lost,
+        or a dead server was killed when it had just done this.
+        """
+        self._kept.pop(number, None)
+        known = self._handles.pop(number, _LOST if number else None) is not _LOST
+        if number in self._backed:
+            self._backed.remove(number)
+            self.backings.give(node)
+        return known
+
+    def wake(self, number: int, kh: int) -> Callable[[], None]:
+        """What a tree calls when a file that is polled is ready. ``kh`` is the kernel's name."""
+        if number in self._kept and not self._kept[number][3]:
+            self._kept[number] = [*self._kept[number][:3], kh]
+        return lambda: self._kernel.poll(kh)
 
     def entry(self, entry: Entry) -> bytes:
         """What a name is, packed."""
@@ -52,13 +131,16 @@ def attr(s: Session, _r: Request, attr: Attr) -> bytes:
     return codec.attr_out(attr, s.tree.attr_s)
 
 
-def opened(s: Session, _r: Request, opened: Opened) -> bytes:
-    return codec.open_out(s.keep(opened.handle), opened)
+def opened(s: Session, r: Request, opened: Opened) -> bytes:
+    number, backing = s.keep(r.node, opened)
+    return codec.open_out(number, opened, backing)
 
 
 def created(s: Session, _r: Request, both: tuple[Entry, Opened]) -> bytes:
     entry, opened = both
-    return s.entry(entry) + codec.open_out(s.keep(opened.handle), opened)
+    packed = s.entry(entry)
+    number, backing = s.keep(entry.node, opened)
+    return packed + codec.open_out(number, opened, backing)
 
 
 def data(_s: Session, _r: Request, found: Data) -> Data:
@@ -76,6 +158,18 @@ def count(_s: Session, _r: Request, count: int) -> bytes:
 
 def offset(_s: Session, _r: Request, offset: int) -> bytes:
     return abi.fuse_lseek_out.codec().pack(offset)
+
+
+def copied(_s: Session, _r: Request, count: int) -> bytes:
+    return abi.fuse_copy_file_range_out.codec().pack(count)
+
+
+def statx(s: Session, _r: Request, both: tuple[Attr, int]) -> bytes:
+    return codec.statx_out(both[0], s.tree.attr_s, both[1])
+
+
+def poll(_s: Session, _r: Request, events: int) -> bytes:
+    return abi.fuse_poll_out.codec().pack(events)
 
 
 def statfs(_s: Session, _r: Request, found: Statfs) -> bytes:
