@@ -12,7 +12,9 @@ it takes stay the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 DIRECTORY = 0o040755
 """The type and mode bits of a served tree's root unless said otherwise: S_IFDIR and 0755."""
@@ -138,6 +140,16 @@ class Space(Protocol):
 
     def open(self, path: bytes, flags: int) -> int:
         """Open an absolute path of the view as its owner: O_PATH, O_DIRECTORY, O_NOFOLLOW …"""
+
+    async def aside(self, function: Callable[..., T], *args: Any) -> T:
+        """Call what follows paths, or asks for a file's attributes or content.
+
+        A program of the view may serve these files and be waiting for us. While any does, it is
+        called in a thread: nobody else's calls wait. ``function`` may use `open`, and no tracee.
+
+        Raises:
+            What ``function`` does.
+        """
 
     def mountinfo(self) -> bytes:
         """The mounts of the view as /proc/pid/mountinfo shows them: proc(5)."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .abi.arch import Arch
 from .abi.layout import Struct
 from .syscalls.kinds import In, InOut, Out
 
 S = TypeVar("S", bound=Struct)
+T = TypeVar("T")
 
 AT_FDCWD = -100
 ARGS_MAX = 0x60_0000
@@ -111,10 +113,24 @@ class Tracee(Protocol):
         which are the view owner's; as root they are not the tracee's own.
 
         It never waits: of a FIFO, unless with O_NONBLOCK, it says EAGAIN. Continue such a call.
+        Where the path may lead to what a program of the view serves, the hook ends here (MustWait,
+        which is not for it to catch), and is asked again once it is known where that leads: so
+        open first, and change afterwards.
 
         Returns:
             A descriptor of ours, close-on-exec.
         """
+
+    def aside(self, function: Callable[..., T], *args: Any) -> T:
+        """Call what may wait for a program of the view: for a file that one serves.
+
+        While anybody of the view serves files it is called in a thread, and the hook ends here and
+        is asked again afterwards, as in `open`. So a hook asks for a ``function`` once. That may
+        use `fd`, and nothing else of the tracee.
+        """
+
+    def let_go(self) -> None:
+        """Close what was opened aside: before a change that open files would be in the way of."""
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
         """``path`` made absolute, in the tracee's root; symbolic links as they are."""

@@ -64,7 +64,7 @@ async def _hosted(request: MountRequest, wish: Wish) -> int:
     program = _program(request, wish)
     if request.target == b"/":
         raise OSError(errno.EBUSY, "umfuse: a program can't mount over the root directory")
-    source, is_image = _source(request, wish, program)
+    source, is_image = await request.space.aside(_source, request, wish, program)
     if wish.writable and not program.writes and program.image:
         raise OSError(errno.EROFS, f"umfuse: {program.name} can only read")
     lock = 0
@@ -136,9 +136,9 @@ async def _ram(request: MountRequest, wish: Wish) -> int:
 
 async def _real(request: MountRequest, wish: Wish) -> int:
     _take(wish, {})
-    fd = request.open(request.source, os.O_PATH)
+    fd = await request.space.aside(request.open, request.source, os.O_PATH)
     try:
-        mode = os.fstat(fd).st_mode
+        mode = (await request.space.aside(os.fstat, fd)).st_mode
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
             raise OSError(errno.ENOTDIR, f"umfuse: {_shown(request)} is no directory")
         tree = await request.space.clone(fd)
@@ -160,9 +160,9 @@ async def _real(request: MountRequest, wish: Wish) -> int:
 
 async def _archive(request: MountRequest, wish: Wish) -> int:
     given = _take(wish, {"password": str, "recursive": bool})
-    fd = request.open(request.source, os.O_PATH)
+    fd = await request.space.aside(request.open, request.source, os.O_PATH)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not stat.S_ISREG((await request.space.aside(os.fstat, fd)).st_mode):
             raise OSError(errno.EINVAL, f"umfuse: {_shown(request)} is no archive")
         name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
         return await request.space.serve(

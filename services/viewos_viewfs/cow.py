@@ -57,7 +57,7 @@ async def make(
             `LayerDir.take` and `choose` say; in words.
     """
     assert wish.mode in OVERLAID
-    like = os.fstat(request.target_fd)
+    like = await request.space.aside(os.fstat, request.target_fd)
     if not stat.S_ISDIR(like.st_mode):
         raise NotADirectoryError(
             errno.ENOTDIR, f"viewfs: {os.fsdecode(request.target)} is no directory"
@@ -65,10 +65,10 @@ async def make(
     made = Made()
     try:
         if wish.mode in LAYERED:
-            made.layer, made.lower_layers = _layers(request, wish, like)
+            made.layer, made.lower_layers = await request.space.aside(_layers, request, wish, like)
             tops = made.lower_layers
         else:
-            tops = made.lower_layers = [_directory(request)]
+            tops = made.lower_layers = [await request.space.aside(_directory, request)]
         maker = _Maker(request, wish, made.layer)
         made.tree = await maker.overlay(request.target_fd, b"", tops)
         made.below = await maker.submounts(hidden)
@@ -138,7 +138,8 @@ class _Maker:
         return Facts(
             mode=self._wish.mode,
             vstat=self._wish.vstat,
-            owner_mapped=os.geteuid() in (0, like.st_uid),
+            owner_mapped=os.geteuid() == 0
+            or (os.geteuid(), os.getegid()) == (like.st_uid, like.st_gid),
             overlay=self._can,
             layer_fs=kind,
             xattrs=parts is None or overlay.xattrs(parts[0]) is not None,

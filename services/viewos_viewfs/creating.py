@@ -22,7 +22,7 @@ from viewosd.syscalls import creat, openat, openat2
 from viewosd.syscalls import open as open_call
 from viewosd.syscalls.entries import Link, Mkdir, Mknod, Rename, Symlink, Unlink
 
-from . import making
+from . import making, unsafe
 from .hidden import Hidden, Names
 from .hide import uncover
 
@@ -33,6 +33,9 @@ O_CREAT: Final = os.O_CREAT
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
 _HERE: Final = os.O_PATH | os.O_DIRECTORY
+_KNOWN: Final = (
+    0o37777703  # include/linux/fcntl.h: open(2) takes others too, and openat2(2) does not
+)
 
 
 class Creating:
@@ -59,8 +62,8 @@ class Creating:
             head, slash, name = path.rpartition(b"/")
             if name in self.names.names:
                 parent = tracee.open(dirfd, head + slash or b".", _HERE)
-                found = os.fstat(parent)
-                hidden = self.names.at((found.st_dev, found.st_ino), name)
+                if unsafe.inode(b"/proc/self/fd/%d" % parent) >= 0:  # no server is asked
+                    hidden = self.names.at((unsafe.device(), unsafe.last_inode()), name)
         except OSError:
             pass  # the kernel will say what is wrong with it
         try:
@@ -68,6 +71,10 @@ class Creating:
         finally:
             if parent >= 0:
                 os.close(parent)
+
+    async def _refuse(self, hidden: Hidden, parent: int, tracee: Tracee) -> None:
+        refuse = making.refuse_unless_creatable
+        await self.the_space().aside(refuse, hidden, parent, tracee.credentials)
 
     async def _appear(
         self,
@@ -78,7 +85,7 @@ class Creating:
         make: Callable[[bytes, int], None],
     ) -> None:
         """Make something in the place of a hidden file. Raises OSError."""
-        making.refuse_unless_creatable(hidden, parent, tracee)
+        await self._refuse(hidden, parent, tracee)
         if is_directory != hidden.is_directory:
             # Nothing but a directory can be mounted over one.
             raise OSError(errno.EISDIR if hidden.is_directory else errno.EEXIST, "hidden")
@@ -91,7 +98,7 @@ class Creating:
         self.names.refresh()
         self.remember()
 
-    @hook(Mkdir)
+    @hook(Mkdir, deadline_s=None)
     async def make_directory(self, call: Mkdir, tracee: Tracee) -> Verdict | None:
         """mkdir(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
@@ -101,7 +108,7 @@ class Creating:
             await self._appear(tracee, hidden, parent, True, partial(_mkdir, mode))
             return Return(0)
 
-    @hook(Mknod)
+    @hook(Mknod, deadline_s=None)
     async def make_node(self, call: Mknod, tracee: Tracee) -> Verdict | None:
         """mknod(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
@@ -116,7 +123,7 @@ class Creating:
             await self._appear(tracee, hidden, parent, False, make)
             return Return(0)
 
-    @hook(Symlink)
+    @hook(Symlink, deadline_s=None)
     async def make_link(self, call: Symlink, tracee: Tracee) -> Verdict | None:
         """symlink(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
@@ -126,18 +133,18 @@ class Creating:
             await self._appear(tracee, hidden, parent, False, make)
             return Return(0)
 
-    @hook(open_call, flags=Bits(O_CREAT))
-    @hook(openat, flags=Bits(O_CREAT))
+    @hook(open_call, deadline_s=None, flags=Bits(O_CREAT))
+    @hook(openat, deadline_s=None, flags=Bits(O_CREAT))
     async def create(self, call: open_call | openat, tracee: Tracee) -> Verdict | None:
         """open(2) with O_CREAT."""
         return await self._create(call.dirfd, call.path, call.flags, call.mode, 0, tracee)
 
-    @hook(creat)
+    @hook(creat, deadline_s=None)
     async def create_only(self, call: creat, tracee: Tracee) -> Verdict | None:
         """creat(2)."""
         return await self._create(call.dirfd, call.path, call.flags, call.mode, 0, tracee)
 
-    @hook(openat2)
+    @hook(openat2, deadline_s=None)
     async def create_by_structure(self, call: openat2, tracee: Tracee) -> Verdict | None:
         """openat2(2): its flags lie in memory, so every one comes here."""
         if call.usize < open_how.sizeof:
@@ -161,11 +168,13 @@ class Creating:
             await self._appear(tracee, hidden, parent, False, partial(_mknod, 0o100600, 0))
             # Not continued: with O_EXCL it would be there already, with mode 0444 not writable.
             flags &= ~(O_CREAT | os.O_EXCL)
-            fd = tracee.open(dirfd, text, flags, resolve=resolve)
+            # By its name in the view: who opens what is new need not wait for the way there again.
+            space = self.the_space()
+            fd = await space.aside(space.open, hidden.target, flags & _KNOWN)
             os.fchmod(fd, mode & 0o7777 & ~tracee.umask)
             return InjectFd(fd, cloexec=bool(flags & os.O_CLOEXEC))
 
-    @hook(Unlink)
+    @hook(Unlink, deadline_s=None)
     async def remove(self, call: Unlink, tracee: Tracee) -> Verdict | None:
         """unlink(2), rmdir(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
@@ -173,14 +182,15 @@ class Creating:
                 return None
             if not hidden.made:
                 return Errno(errno.ENOENT)
-            making.refuse_unless_creatable(hidden, parent, tracee)
-            making.refuse_removal(self.the_space(), hidden, call.flags)
+            await self._refuse(hidden, parent, tracee)
+            space = self.the_space()
+            await space.aside(making.refuse_removal, space, hidden, call.flags)
             tracee.check()
             await uncover(self.the_space(), [place.path for place in hidden.places])
             self._changed(hidden, made=False)
             return Return(0)
 
-    @hook(Link)
+    @hook(Link, deadline_s=None)
     async def link(self, call: Link, tracee: Tracee) -> Verdict | None:
         """link(2): the file is shown at the hidden name too."""
         with self._named(tracee, call.olddirfd, call.oldpath) as (old, _):
@@ -188,7 +198,7 @@ class Creating:
                 return Errno(errno.EXDEV if old.made else errno.ENOENT)
         return await self._show_old(call, tracee, follow=bool(call.flags & 0x400))
 
-    @hook(Rename)
+    @hook(Rename, deadline_s=None)
     async def rename(self, call: Rename, tracee: Tracee) -> Verdict | None:
         """rename(2). From a name that was made: EXDEV, and mv(1) copies."""
         with self._named(tracee, call.olddirfd, call.oldpath) as (old, _):
@@ -213,17 +223,18 @@ class Creating:
             directory = -1
             try:
                 directory = tracee.open(call.olddirfd, head + slash or b".", _HERE)
-                making.refuse_unless_creatable(hidden, parent, tracee)
-                if stat.S_ISDIR(os.fstat(source).st_mode) or hidden.is_directory:
+                await self._refuse(hidden, parent, tracee)
+                status = await self.the_space().aside(os.fstat, source)
+                if stat.S_ISDIR(status.st_mode) or hidden.is_directory:
                     return Errno(errno.EXDEV if moves else errno.EPERM)
                 if moves:
-                    making.refuse_unless_creatable(hidden, directory, tracee)
+                    await self._refuse(hidden, directory, tracee)
                 tracee.check()
                 if hidden.made:
                     await uncover(self.the_space(), [place.path for place in hidden.places])
                 await making.show(self.the_space(), hidden, source)
                 if moves:
-                    os.unlink(name, dir_fd=directory)
+                    await self.the_space().aside(partial(os.unlink, name, dir_fd=directory))
                 self._changed(hidden, made=True)
                 return Return(0)
             finally:

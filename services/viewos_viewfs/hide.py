@@ -88,7 +88,7 @@ async def cover_others(space: Space, covers: Covers, hidden: Hidden) -> None:
 async def attach(space: Space, tree: int, path: bytes) -> None:
     """Attach a tree at a path of the view, on top of what is there; ``tree`` is closed."""
     try:
-        target = space.open(path, _HERE)
+        target = await space.aside(space.open, path, _HERE)
         try:
             await space.attach(tree, target)
         finally:
@@ -107,13 +107,13 @@ async def uncover(space: Space, paths: list[bytes]) -> None:
                 raise
 
 
-def look_again(space: Space, names: Names) -> None:
+async def look_again(space: Space, names: Names) -> None:
     """Something was mounted, or unmounted: the parents of hidden files may be other directories."""
     for hidden in names.all:
         hidden.also = []
         for place in hidden.places:
             with suppress(OSError):
-                now = _place(space, place.path)
+                now = await space.aside(_place, space, place.path)
                 if now.parent != place.parent:
                     hidden.also.append((now.parent, now.name))
     names.refresh()

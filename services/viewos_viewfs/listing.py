@@ -27,11 +27,8 @@ _RECLEN: Final = struct.Struct("=H").unpack_from
 _OLDEST: Final = struct.Struct("<IIH")  # struct old_linux_dirent of i386, fs/readdir.c
 
 
-def list_without(call: Getdents, tracee: Tracee, fd: int, names: AbstractSet[bytes]) -> int:
+def list_without(call: Getdents, tracee: Tracee, names: AbstractSet[bytes]) -> int:
     """Answer a listing call for a directory with hidden names.
-
-    Args:
-        fd: our duplicate of the program's descriptor.
 
     Returns:
         What the call returns.
@@ -39,20 +36,31 @@ def list_without(call: Getdents, tracee: Tracee, fd: int, names: AbstractSet[byt
     Raises:
         OSError: what it fails with; the offset is then as it was.
     """
-    before = os.lseek(fd, 0, os.SEEK_CUR)
-    try:
-        if call.arch.is_compat:
-            found = _counted(call, fd, before, names)
-        else:
+    before, found = tracee.aside(_read, call, tracee, names)
+    if found:
+        try:
+            tracee.write(call.dirent, found)
+        except BaseException:
+            with tracee.fd(call.fd) as fd:
+                os.lseek(fd, before, os.SEEK_SET)
+            raise
+    return int(bool(found)) if isinstance(call, readdir) else len(found)
+
+
+def _read(call: Getdents, tracee: Tracee, names: AbstractSet[bytes]) -> tuple[int, bytes]:
+    """The offset before, and the records, as the program wants them."""
+    with tracee.fd(call.fd) as fd:
+        before = os.lseek(fd, 0, os.SEEK_CUR)
+        try:
+            if call.arch.is_compat:
+                return before, _counted(call, fd, before, names)
             found = _next(fd, call.count, names)
             if not isinstance(call, getdents64):  # records of the same size, laid out otherwise
                 found = b"".join(pack_dirent(e, call.arch) for e in unpack_dirents64(found))
-        if found:
-            tracee.write(call.dirent, found)
-        return int(bool(found)) if isinstance(call, readdir) else len(found)
-    except BaseException:
-        os.lseek(fd, before, os.SEEK_SET)
-        raise
+            return before, found
+        except BaseException:
+            os.lseek(fd, before, os.SEEK_SET)
+            raise
 
 
 def _next(fd: int, size: int, names: AbstractSet[bytes]) -> bytes:

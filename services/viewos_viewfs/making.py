@@ -13,7 +13,7 @@ import trio
 
 from viewosd.abi.fcntl import AT_REMOVEDIR
 from viewosd.space import Space
-from viewosd.tracee import Tracee
+from viewosd.tracee import Credentials, Tracee
 
 from .hidden import Hidden
 from .hide import attach, uncover
@@ -72,7 +72,7 @@ async def show(space: Space, hidden: Hidden, fd: int) -> None:
         raise
 
 
-def refuse_unless_creatable(hidden: Hidden, parent: int, tracee: Tracee) -> None:
+def refuse_unless_creatable(hidden: Hidden, parent: int, who: Credentials) -> None:
     """Could the program make a name in this directory, where the hidden one is?
 
     Raises:
@@ -80,7 +80,6 @@ def refuse_unless_creatable(hidden: Hidden, parent: int, tracee: Tracee) -> None
     """
     if os.fstatvfs(parent).f_flag & os.ST_RDONLY:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    who = tracee.credentials
     if who.fsuid == os.geteuid():
         allowed = os.access(f"/proc/self/fd/{parent}", os.W_OK | os.X_OK, effective_ids=True)
     else:

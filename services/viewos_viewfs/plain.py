@@ -20,9 +20,11 @@ async def move(request: MountRequest) -> int:
     Raises:
         OSError: ENOENT, there is no source; ENOTDIR, one is a directory and the other is none.
     """
-    source = _source(request)
+    aside = request.space.aside
+    source = await aside(_source, request)
     try:
-        if _is_directory(source) != _is_directory(request.target_fd):
+        target = request.target_fd
+        if await aside(_is_directory, source) != await aside(_is_directory, target):
             shown = os.fsdecode(request.target)
             raise OSError(
                 errno.ENOTDIR, f"viewfs: a directory and a file can't replace each other: {shown}"
@@ -48,9 +50,10 @@ async def read_only(request: MountRequest) -> int:
 
 async def tmpfs(request: MountRequest) -> int:
     """An empty directory in memory, with the owner and the permissions of the mountpoint."""
-    if not _is_directory(request.target_fd):
+    like = await request.space.aside(os.fstat, request.target_fd)
+    if not stat.S_ISDIR(like.st_mode):
         raise OSError(errno.ENOTDIR, f"viewfs: {os.fsdecode(request.target)} is no directory")
-    return await empty(request.space, os.fstat(request.target_fd))
+    return await empty(request.space, like)
 
 
 async def empty(space: Space, like: os.stat_result, attributes: int = 0) -> int:

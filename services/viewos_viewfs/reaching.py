@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from viewosd.space import Space
@@ -60,7 +61,7 @@ async def excepted(space: Space, target: int, paths: Sequence[bytes]) -> list[tu
     try:
         for path in paths:
             try:
-                fd = os.open(path, _HERE, dir_fd=target)
+                fd = await space.aside(partial(os.open, path, _HERE, dir_fd=target))
             except FileNotFoundError:
                 shown = os.fsdecode(path)
                 raise OSError(errno.ENOENT, f"viewfs: except=/{shown}: it is not there") from None

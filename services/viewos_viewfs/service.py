@@ -94,7 +94,7 @@ class ViewFs(VirtualHooks, Creating, Service):
             here = bool(made.below) or (wish.mode in OVERLAID and bool(self.names.all))
             if here:
                 await request.space.attach(made.tree, request.target_fd, made.below)
-                hide.look_again(request.space, self.names)
+                await hide.look_again(request.space, self.names)
             record.tree = await request.space.clone(made.tree)
             tree = None if here else os.dup(made.tree)
         except BaseException:
@@ -139,7 +139,7 @@ class ViewFs(VirtualHooks, Creating, Service):
         if request.created:
             shown = os.fsdecode(request.target)
             raise FileNotFoundError(errno.ENOENT, f"viewfs: there is no {shown} to hide")
-        found = hide.look(request)
+        found = await request.space.aside(hide.look, request)
         if not self._traps:
             # Before anything is mounted, for a name that is hidden must not be listed.
             self._traps = True
@@ -164,7 +164,7 @@ class ViewFs(VirtualHooks, Creating, Service):
                 await self._forget(record)
                 if record.mode in OVERLAID:
                     with suppress(OSError):
-                        hide.look_again(self.the_space(), self.names)
+                        await hide.look_again(self.the_space(), self.names)
                 if record.devices:
                     self._know_devices()
                     self._traps_owners = bool(self.devices)
@@ -211,8 +211,7 @@ class ViewFs(VirtualHooks, Creating, Service):
         if unsafe.inode(b"/proc/%d/fd/%d" % (tracee.tid, call.fd)) in self.names.inodes:
             names = self.names.listed.get((unsafe.device(), unsafe.last_inode()))
             if names is not None:
-                with tracee.fd(call.fd) as fd:
-                    return Return(list_without(call, tracee, fd, names))
+                return Return(list_without(call, tracee, names))
         return None
 
     def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:

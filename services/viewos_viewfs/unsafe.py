@@ -27,8 +27,7 @@ _CWD: Final = ctypes.c_long(AT_FDCWD)
 _DONT_SYNC: Final = ctypes.c_long(0x4000)
 _STATX_INO: Final = ctypes.c_long(0x100)
 
-_buffer = ctypes.create_string_buffer(256)  # struct statx; there is one thread
-_records = ctypes.create_string_buffer(LARGEST)
+_buffer = ctypes.create_string_buffer(256)  # struct statx; hooks run in one thread
 _ino = struct.Struct("=Q").unpack_from
 _dev = struct.Struct("=II").unpack_from
 
@@ -65,8 +64,10 @@ def statx(fd: int, flags: int, mask: int) -> bytes:
 
 def getdents64(fd: int, size: int) -> bytes:
     """getdents64(2): at most ``size`` bytes of records, b"" at the end. Raises OSError."""
-    count = _syscall(_GETDENTS64, ctypes.c_long(fd), _records, ctypes.c_long(min(size, LARGEST)))
+    size = min(size, LARGEST)
+    records = ctypes.create_string_buffer(size)  # of its own: it may be read in a thread
+    count = _syscall(_GETDENTS64, ctypes.c_long(fd), records, ctypes.c_long(size))
     if count < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return ctypes.string_at(_records, count)
+    return ctypes.string_at(records, count)

@@ -141,7 +141,8 @@ class VirtualHooks:
         except OSError:
             return None
         try:
-            if name in (b"", b".", b"..") or os.fstat(parent).st_dev not in self.devices:
+            known = unsafe.inode(_own(parent)) >= 0 and unsafe.device() in self.devices
+            if name in (b"", b".", b"..") or not known:
                 return None
             tracee.check()
             os.mknod(name, stat.S_IFREG | 0o600, dir_fd=parent)

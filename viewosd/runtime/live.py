@@ -6,6 +6,7 @@ from struct import Struct
 from typing import Any
 
 from ..core.routing import Route
+from ..errors import MustWait
 from ..syscalls.base import Syscall
 from .listener import Listener
 from .tracee import ThreadTracee
@@ -19,6 +20,7 @@ class Live:
 
     ``ended`` says why its hook was cancelled: "vanished", "superseded", "restarted" (and there is
     nothing left to answer), or "signal"; None while it runs, and when its deadline ended it.
+    ``wanted``: what must be done aside before the next hook is asked.
     ``result_at``: where the program wants 32 bits of result, and 0 returned; 0: it is returned.
     """
 
@@ -36,6 +38,7 @@ class Live:
         "started_ns",
         "tid",
         "tracee",
+        "wanted",
     )
 
     def __init__(
@@ -50,6 +53,7 @@ class Live:
         self.started_ns = 0
         self.scope: Any = None  # trio.CancelScope once a hook waits
         self.ended: str | None = None
+        self.wanted: MustWait | None = None
 
     def __str__(self) -> str:
         return f"cookie {self.cookie:#x}, tid {self.tid}, {self.call!r}"

@@ -29,7 +29,7 @@ from ..abi.errno import ERESTARTNOINTR
 from ..abi.seccomp import SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND
 from ..core.routing import Routes
 from ..core.stats import CONTINUED, RETURNED, SAMPLE
-from ..errors import Vanished
+from ..errors import MustWait, Vanished
 from ..verdict import Return
 from . import inside, unsafe
 from .answers import Answers
@@ -219,6 +219,10 @@ class Pump:
                 else:
                     live = Live(listener, cookie, tid, nr, self.routes[arch][nr], call)
                     live.slot, live.started_ns = self._slot, started_ns
+                    if isinstance(verdict, MustWait):
+                        live.wanted = verdict
+                        self._take_slot()
+                        return live
                     self.answers.conclude(live, verdict)
                     alone = self._alone()  # a Rewrite may be expected back
             elif not alone or not self._is_nobodys(

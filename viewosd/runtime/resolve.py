@@ -15,6 +15,7 @@ from typing import Final
 
 from ..abi.fcntl import (
     RESOLVE_BENEATH,
+    RESOLVE_CACHED,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
@@ -44,7 +45,9 @@ class Walk:
         self._links = 0
 
     def open(self, path: bytes, flags: int, mode: int) -> int:
-        """Raises OSError, as openat2 would; ELOOP for magic links."""
+        """Raises OSError, as openat2 would; ELOOP for magic links. RESOLVE_CACHED does not follow
+        links: EAGAIN.
+        """
         absolute = path.startswith(b"/")
         if absolute and self._resolve & RESOLVE_BENEATH:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
@@ -55,6 +58,8 @@ class Walk:
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.EXDEV, errno.EAGAIN):
                 raise
+        if self._resolve & RESOLVE_CACHED:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return self._by_name(os.dup(base), path, flags, mode)
 
     def _by_name(self, at: int, path: bytes, flags: int, mode: int) -> int:

@@ -33,7 +33,9 @@ from ..errors import ViewError
 from ..keeper.processes import state_of
 from ..space import DIRECTORY
 from . import hosts, unsafe
+from .aside import aside
 from .helpers import Helpers, pair
+from .space_calls import SpaceCalls
 from .treeservers import TreeServers, made
 
 Options = Sequence[tuple[str, str | bytes | int | None]]
@@ -42,7 +44,7 @@ START_S: Final = 5.0
 """Seconds that a new agent may take to come into its namespaces."""
 
 
-class ViewSpace:
+class ViewSpace(SpaceCalls):
     """One view's.
 
     Attributes:
@@ -293,6 +295,8 @@ class ViewSpace:
         finally:
             os.close(root)
 
+    aside = staticmethod(aside)
+
     def mountinfo(self) -> bytes:
         with open(f"/proc/{self.agent()}/mountinfo", "rb") as file:
             return file.read()
@@ -303,53 +307,6 @@ class ViewSpace:
             self._start_again()
         return self.pid
 
-    # -- the calls of the mount family, one by one: `viewosd.runtime.mounting.calls.MountCalls`
-
-    async def mount(
-        self,
-        source: Sequence[bytes | int] | None,
-        target: int,
-        type: bytes | None,
-        flags: int,
-        data: Sequence[bytes | int] | None,
-    ) -> None:
-        fds = [target]
-        texts = [_pieces(source, fds), _pieces(data, fds)]
-        await self._ask("mount", fds, texts[0], type, flags, texts[1])
-
-    async def fsopen(self, name: bytes, flags: int = 0) -> int:
-        _, (context,) = await self._ask("fsopen", [], name, flags)
-        return context
-
-    async def fsconfig(
-        self,
-        context: int,
-        cmd: int,
-        key: bytes | None = None,
-        value: bytes | None = None,
-        aux: int | None = None,
-    ) -> None:
-        fds = [context] if aux is None else [context, aux]
-        await self._ask("fsconfig", fds, cmd, key, value)
-
-    async def fsmount(self, context: int, flags: int = 0, attributes: int = 0) -> int:
-        _, (mount,) = await self._ask("fsmount", [context], flags, attributes)
-        return mount
-
-    async def fspick(self, fd: int, flags: int = 0) -> int:
-        _, (context,) = await self._ask("fspick", [fd], flags)
-        return context
-
-    async def open_tree(self, fd: int, flags: int) -> int:
-        _, (copy,) = await self._ask("open_tree", [fd], flags)
-        return copy
-
-    async def move_mount(self, source: int, target: int, flags: int = 0) -> None:
-        await self._ask("move_mount", [source, target], flags)
-
-    async def mount_setattr(self, fd: int, flags: int, attr: bytes) -> None:
-        await self._ask("mount_setattr", [fd], flags, attr)
-
     def inhabits(self, tid: int) -> bool:
         user, mnt = self.namespaces
         try:
@@ -358,19 +315,6 @@ class ViewSpace:
             return mine and os.path.samestat(theirs, os.stat(f"/proc/{tid}/ns/user"))
         except OSError:
             return False
-
-
-def _pieces(text: Sequence[bytes | int] | None, fds: list[int]) -> list[bytes | int] | None:
-    """A string for the agent; descriptors in it go along."""
-    if text is None:
-        return None
-    pieces: list[bytes | int] = []
-    for piece in text:
-        if isinstance(piece, int):
-            fds.append(piece)
-            piece = len(fds) - 1
-        pieces.append(piece)
-    return pieces
 
 
 def _fork_agent(

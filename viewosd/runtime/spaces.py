@@ -49,6 +49,7 @@ class Spaces:
         self._helpers = supervisor.members.helpers
         self._spaces: dict[int, ViewSpace] = {}
         self._mountings: dict[int, Mounting] = {}
+        self._tables: dict[int, int] = {}  # numbers of Served's
 
     def of(self, view: View) -> ViewSpace | None:
         """None: no file service was ever loaded into it."""
@@ -83,10 +84,13 @@ class Spaces:
         self._spaces[view.id] = space
         armory, key = self._supervisor.armory, BESIDES + view.id
         armory.park_besides(key, space.end.fileno())
+        self._tables[view.id] = self._supervisor.served.watch(f"/proc/{space.pid}/mountinfo")
 
         def replaced() -> None:
             armory.unpark_besides(key)
             armory.park_besides(key, space.end.fileno())
+            self._supervisor.served.forget(self._tables[view.id])
+            self._tables[view.id] = self._supervisor.served.watch(f"/proc/{space.pid}/mountinfo")
 
         space.replaced = replaced
         mounting = self._mountings[view.id] = Mounting(view, space)
@@ -160,6 +164,7 @@ class Spaces:
             view.inner = []
             view.rebuild()
             self._supervisor.armory.unpark_besides(BESIDES + view.id)
+            self._supervisor.served.forget(self._tables.pop(view.id))
             space.close()
 
     async def close_all(self) -> None:

@@ -21,8 +21,9 @@ from ..core.traps import Traps, traps_of
 from ..core.view import View
 from ..errors import ViewError
 from ..keeper import place, processes
-from . import beginning, boot, branches, control, loading, logs, running, spawn, takeover
+from . import aside, beginning, boot, branches, control, loading, logs, running, spawn, takeover
 from .armory import Armory
+from .aside import Served
 from .captive import collect_late
 from .children import Children
 from .journal import Journal
@@ -59,6 +60,8 @@ class Supervisor:
         self.armory = Armory(self.pump, Parking(plan.parking))
         self.armory.record = self.save
         self.members = Members(os.getpid())
+        self.served = Served(self._own_types)
+        aside.ask(self.served)
         self.spaces = Spaces(self)
         self.prog.others_left = self._others_left
         self.observers = Observers(self)
@@ -242,6 +245,11 @@ class Supervisor:
     async def _tidy_up(self, view: View) -> None:
         await self.spaces.end(view)
         await self.drop_services(view, view.services)
+
+    def _own_types(self) -> set[str]:
+        """The mount types that services offer."""
+        views = self._views.values()
+        return {type for view in views for one in view.services for type in one.service.mounts}
 
     def tell_pump(self) -> None:
         """After any change of views or services: who answers for whom, and what is remembered."""

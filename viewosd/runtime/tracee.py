@@ -10,34 +10,42 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from ..abi.arch import Arch
-from ..abi.fcntl import RESOLVE_BENEATH, RESOLVE_IN_ROOT
+from ..abi.fcntl import RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT
 from ..abi.layout import Struct
-from ..errors import BadAddress, Vanished
+from ..errors import BadAddress, MustWait, Vanished
 from ..syscalls.kinds import In, InOut, Out
 from ..tracee import ARGS_MAX, AT_FDCWD, Credentials
 from . import memory, unsafe
+from .aside import Aside, served, would_wait
 from .listener import Listener
 from .resolve import Walk
 
 S = TypeVar("S", bound=Struct)
+T = TypeVar("T")
 PIDFD_THREAD = os.O_EXCL  # include/uapi/linux/pidfd.h, Linux 6.9
 VALID_OPEN_FLAGS = 0o37777703  # include/linux/fcntl.h; open(2) ignores others
 MAX_ARG_STRLEN = 0x2_0000  # include/uapi/linux/binfmts.h
 
 
 class ThreadTracee:
-    """One thread that waits for our answer to ``cookie``."""
+    """One thread that waits for our answer to ``cookie``.
 
-    __slots__ = ("_pid", "arch", "cookie", "listener", "tid")
+    Attributes:
+        done: what was done aside for it; None: nothing.
+    """
+
+    __slots__ = ("_pid", "arch", "cookie", "done", "listener", "tid")
 
     def __init__(self, listener: Listener, cookie: int, tid: int, arch: Arch) -> None:
         self.listener, self.cookie, self.tid = listener, cookie, tid
         self.arch = arch
+        self.done: Aside | None = None
         self._pid = 0
 
     @property
@@ -101,6 +109,32 @@ class ThreadTracee:
     def open(
         self, dirfd: int, path: bytes, flags: int = 0, mode: int = 0, *, resolve: int = 0
     ) -> int:
+        if not served():
+            return self._open(dirfd, path, flags, mode, resolve)
+        key = ("open", dirfd, path, flags, mode, resolve)
+        if self.done is not None and key in self.done:
+            return os.dup(self.done.outcome(key))
+        if flags & os.O_PATH:
+            try:
+                return self._open(dirfd, path, flags, mode, resolve | RESOLVE_CACHED)
+            except OSError as error:
+                if not would_wait(error):
+                    raise
+        raise MustWait(key, partial(self._open, dirfd, path, flags, mode, resolve))
+
+    def aside(self, function: Callable[..., T], *args: Any) -> T:
+        if not served():
+            return function(*args)
+        key = ("aside", function.__name__)
+        if self.done is not None and key in self.done:
+            return cast(T, self.done.outcome(key))
+        raise MustWait(key, partial(function, *args))
+
+    def let_go(self) -> None:
+        if self.done is not None:
+            self.done.close()
+
+    def _open(self, dirfd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
         if flags & os.O_PATH:
             flags &= os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
             creates, asked_too = False, os.O_CLOEXEC
@@ -128,7 +162,7 @@ class ThreadTracee:
                     os.close(start)
         finally:
             os.close(root)
-        return fd if flags & (os.O_PATH | os.O_NONBLOCK) else _waiting(fd)
+        return fd if flags & (os.O_PATH | os.O_NONBLOCK) else waiting(fd)
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
         if path.startswith(b"/"):
@@ -216,7 +250,7 @@ class ThreadTracee:
         return ours
 
 
-def _waiting(fd: int) -> int:
+def waiting(fd: int) -> int:
     """Take O_NONBLOCK off again, which was not asked for. Closes a FIFO and says EAGAIN: opening
     it would have had to wait."""
     if stat.S_ISFIFO(os.fstat(fd).st_mode):

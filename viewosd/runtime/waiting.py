@@ -13,10 +13,11 @@ import trio
 
 from ..abi.errno import ERESTARTSYS
 from ..core.routing import Handler
-from ..errors import Vanished
+from ..errors import MustWait, Vanished
 from ..verdict import CONTINUE, Errno, InjectFd, Verdict
 from . import paths
 from .answers import EIO, Answers, who
+from .aside import Aside
 from .journal import Journal
 from .live import Live
 from .signals import interrupted
@@ -45,7 +46,7 @@ class Waiting:
         self._somebody_waits = trio.Event()
 
     def ask_now(self, live: Live) -> Verdict | None:
-        """Ask ``def`` hooks until one answers. None: the next is an ``async def``, `Live.next`."""
+        """Ask ``def`` hooks until one answers. None: the next, `Live.next`, must be waited for."""
         handlers = live.route.handlers
         while live.next < len(handlers):
             handler = handlers[live.next]
@@ -54,7 +55,11 @@ class Waiting:
                     self.journal.begin(live.slot)
                 if handler.is_async:
                     return None
-                verdict: Verdict | None = handler.method(live.call, live.tracee)
+                try:
+                    verdict: Verdict | None = handler.method(live.call, live.tracee)
+                except MustWait as wanted:
+                    live.wanted = wanted
+                    return None
                 if verdict is not None:
                     return verdict
             live.next += 1
@@ -67,15 +72,31 @@ class Waiting:
 
     async def _ask(self, live: Live) -> Verdict:
         while True:
+            if live.wanted is not None:
+                await self._do_aside(live, live.wanted)
             handler = live.route.handlers[live.next]
             deadline_s = handler.spec.deadline_s
             live.scope.deadline = inf if deadline_s is None else trio.current_time() + deadline_s
-            verdict: Verdict | None = await handler.method(live.call, live.tracee)
+            try:
+                verdict: Verdict | None = handler.method(live.call, live.tracee)
+                if handler.is_async:
+                    verdict = await verdict  # type: ignore[misc]
+            except MustWait as wanted:
+                live.wanted = wanted
+                continue
             if verdict is None:
                 live.next += 1
                 verdict = self.ask_now(live)
             if verdict is not None:
                 return verdict
+
+    async def _do_aside(self, live: Live, wanted: MustWait) -> None:
+        """It takes as long as it takes, as it would natively; who is killed is let go."""
+        live.scope.deadline = inf
+        if live.tracee.done is None:
+            live.tracee.done = Aside()
+        await live.tracee.done.do(wanted.key, wanted.function)
+        live.wanted = None
 
     async def wait_for(self, live: Live) -> None:
         """Run the hook that may wait, and answer."""
@@ -89,6 +110,7 @@ class Waiting:
                 verdict = await self._ask(live)
         except FAULTS as error:  # out here: a group may have held our Cancelled beside it
             verdict = self.answers.verdict_of(error, live)
+        live.tracee.let_go()
         if self.calls.get(live.tid) is live:
             del self.calls[live.tid]
         if live.ended in _NOTHING_TO_ANSWER:

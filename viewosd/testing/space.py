@@ -15,14 +15,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..abi.mount import mount_attr
 from ..agent.agent import Agent
 from ..agent.unsafe import AT_RECURSIVE
 from ..space import DIRECTORY, MountRequest
 
+T = TypeVar("T")
 Options = Sequence[tuple[str, str | bytes | int | None]]
 
 
@@ -172,6 +173,9 @@ class FakeSpace:
 
     def open(self, path: bytes, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
+
+    async def aside(self, function: Callable[..., T], *args: Any) -> T:
+        return function(*args)
 
     def mountinfo(self) -> bytes:
         if self.table is not None:

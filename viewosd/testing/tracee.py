@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..abi.arch import NATIVE, Arch
 from ..abi.layout import Struct
@@ -16,6 +16,7 @@ from ..syscalls.kinds import In, InOut, Out
 from ..tracee import Credentials
 
 S = TypeVar("S", bound=Struct)
+T = TypeVar("T")
 
 
 class FakeTracee:
@@ -110,6 +111,13 @@ class FakeTracee:
     ) -> int:
         self.check()
         return os.open(self.path_of(dirfd, path), flags | os.O_CLOEXEC, mode)
+
+    def aside(self, function: Callable[..., T], *args: Any) -> T:
+        self.check()
+        return function(*args)
+
+    def let_go(self) -> None:
+        pass
 
     def path_of(self, dirfd: int, path: bytes) -> bytes:
         return path if path.startswith(b"/") else self.cwd.rstrip(b"/") + b"/" + path

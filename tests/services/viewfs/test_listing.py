@@ -26,13 +26,14 @@ class Listing:
     def __init__(self, path: Path, kind: type, arch: Arch, size: int) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self.tracee = FakeTracee(arch)
+        self.tracee.descriptors[3] = self.fd
         self.address = self.tracee.put(bytes(size + 512))
         self.size, self.kind, self.arch = size, kind, arch
 
     def ask(self, names: set[bytes]) -> list[Dirent]:
         """One call; its entries."""
         call = self.kind((3, self.address, self.size, 0, 0, 0), self.arch)
-        count = list_without(call, self.tracee, self.fd, names)
+        count = list_without(call, self.tracee, names)
         raw = self.tracee.read(self.address, count)
         if self.kind is getdents64:
             return list(unpack_dirents64(raw))
@@ -122,7 +123,7 @@ def test_readdir_gives_one_entry_a_call(tmp_path, listing):
     one = listing(readdir, Arch.I386)
     found = []
     call = readdir((3, one.address, 1, 0, 0, 0), Arch.I386)
-    while list_without(call, one.tracee, one.fd, {b"two"}):
+    while list_without(call, one.tracee, {b"two"}):
         raw = one.tracee.read(one.address, 266)
         length = int.from_bytes(raw[8:10], "little")
         found.append(raw[10 : 10 + length])

@@ -9,10 +9,12 @@ from typing import Any
 from ...abi.capability import CAP_SYS_ADMIN
 from ...service import Service
 from ...tracee import AT_FDCWD, Tracee
-from ...verdict import Return, Verdict
+from ...verdict import CONTINUE, Return, Verdict
+from ..aside import somebody_serves_elsewhere
 from .calls import MountCalls
 from .contexts import Contexts, Trees
 from .mounter import Mounter, View
+from .plain import is_fuse
 from .records import Records
 from .works import Works
 
@@ -41,6 +43,12 @@ class Calls(Service):
         if self.space.ordinary:
             return not self.view.secure and tracee.credentials.fsuid == os.geteuid()
         return bool(tracee.credentials.cap_eff >> CAP_SYS_ADMIN & 1)
+
+    def theirs(self, type: bytes | None, tracee: Tracee) -> Verdict:
+        """Left to the kernel. Who mounts in a namespace of its own may serve files there."""
+        if type is not None and is_fuse(os.fsdecode(type)) and not self.space.inhabits(tracee.tid):
+            somebody_serves_elsewhere()
+        return CONTINUE
 
     async def for_tracee(self, method: Callable[..., Awaitable[None]], *args: Any) -> Verdict:
         """Do it; the call returns 0. The last argument is the caller, and is closed afterwards."""

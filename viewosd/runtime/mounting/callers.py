@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...abi.mount import UMOUNT_NOFOLLOW
-from ...errors import Vanished
 from ...space import Space
 from ...tracee import AT_FDCWD, Tracee
 from ..resolve import Walk
+from ..tracee import waiting
 
 _FD = re.compile(rb"/proc/(?:self|thread-self|(\d+))/fd/(\d+)|/dev/fd/(\d+)")
 
@@ -37,7 +37,8 @@ class Caller(Protocol):
 
 
 class Asking:
-    """A tracee, and what is left of it when its call is restarted: its root and its directory.
+    """A tracee, and what is left of it when its call is restarted: its root and its directory. So
+    `open` may be called aside.
 
     A path that is written as one of its own descriptors is that descriptor, though magic links are
     not followed otherwise: mount(8), bwrap and others name what they have opened that way.
@@ -60,11 +61,9 @@ class Asking:
                 return _again(ours, flags)
             finally:
                 os.close(ours)
-        try:
-            return self._tracee.open(AT_FDCWD, path, flags)
-        except Vanished:
-            walk = Walk(self._root, self._cwd, self._pid, self._tid, 0)
-            return walk.open(path, flags | _ours(flags), 0)
+        walk = Walk(self._root, self._cwd, self._pid, self._tid, 0)
+        fd = walk.open(path, flags | _ours(flags), 0)
+        return fd if flags & (os.O_PATH | os.O_NONBLOCK) else waiting(fd)
 
     def _own(self, path: bytes) -> int | None:
         match = _FD.fullmatch(path)
@@ -90,7 +89,7 @@ def _again(fd: int, flags: int) -> int:
 
 def _ours(flags: int) -> int:
     """What is added for us; O_PATH takes little beside it: openat2(2)."""
-    return os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY)
+    return os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NOCTTY | os.O_NONBLOCK)
 
 
 class Owner:

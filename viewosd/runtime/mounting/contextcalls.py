@@ -54,7 +54,9 @@ class ContextCalls(Calls):
         return await self.works.once(call, tracee, partial(self._fsopen, call, tracee))
 
     def _fsopen(self, call: fsopen, tracee: Tracee) -> Verdict | Body:
-        if not self.may(tracee) or call.flags & ~FSOPEN_CLOEXEC:
+        if not self.may(tracee):
+            return self.theirs(_string(tracee, call.fs_name, 4096), tracee)
+        if call.flags & ~FSOPEN_CLOEXEC:
             return CONTINUE
         type = os.fsdecode(_string(tracee, call.fs_name, 4096))
         service = self.mounter.offering(type)

@@ -27,6 +27,8 @@ log = logging.getLogger("viewosd")
 
 _KIN: Final = {"ext3": "ext2", "ext4": "ext2", "vfat": "fat", "msdos": "fat"}
 """Types of which one name stands for all."""
+_SAID: Final = 16
+"""How many reasons are kept; most are never asked for."""
 
 
 class View(Protocol):
@@ -54,6 +56,8 @@ class Mounter:
         self._attaching = trio.Lock()
         self.aliases: dict[str, str] = {}
         """Other names of types; what one stands for may be an alias in turn."""
+        self.said: dict[bytes, str] = {}
+        """Why mounts failed, by the mountpoint as it was written, where an errno says less."""
 
     def alias(self, name: str, type: str) -> None:
         """Let a name stand for a type; "" lets it stand for itself again.
@@ -99,9 +103,12 @@ class Mounter:
             await self._mount(asked, caller, target)
         except OSError as error:
             text = str(error.strerror)
-            if os.strerror(error.errno or 0) not in text:  # else mount(8) says as much
+            if text != os.strerror(error.errno or 0):  # else mount(8) says as much
                 where = os.fsdecode(asked.target)
                 log.warning("mount -t %s on %s: %s", asked.type or "none", where, text)
+                self.said[asked.target] = text
+                if len(self.said) > _SAID:
+                    del self.said[next(iter(self.said))]
             self._hint(asked, error)
             raise
 
@@ -112,32 +119,35 @@ class Mounter:
         source, target, point = -1, -1, None
         try:
             if ms.has_source(asked.flags):
-                source = self._source(asked, caller)
-            is_file = source >= 0 and not stat.S_ISDIR(os.fstat(source).st_mode)
+                source = await self._source(asked, caller)
+            is_file = source >= 0 and not await self._is_directory(source)
             try:
-                target = os.dup(given) if given >= 0 else caller.open(asked.target, os.O_PATH)
+                if given < 0:
+                    target = await self.space.aside(caller.open, asked.target, os.O_PATH)
+                else:
+                    target = os.dup(given)
             except FileNotFoundError:
                 if not ms.makes_a_mount(asked.flags):
                     raise
                 point = await points.make(asked.target, is_file, caller, self.space)
-                target = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+                target = await self._at(point.path)
                 if source >= 0:
                     # Of the tree as it is now: what was root when it was opened may not be so.
                     os.close(source)
                     source = -1
-                    source = self._source(asked, caller)
+                    source = await self._source(asked, caller)
             record: Record | None
             if service is not None:
                 record = await self._serve(service, asked, caller, target, point, permanent)
             else:
                 async with self._attaching:
                     await self.plain.mount(asked, source, target, caller)
-                    record = self._noted(asked, path_of(target), point, permanent)
+                    record = await self._noted(asked, path_of(target), point, permanent)
             if record is not None:
                 self.records.add(record)
         except BaseException:
             if point is not None:
-                point.remove()
+                await points.remove(point, self.space)
             raise
         finally:
             for fd in (source, target):
@@ -158,13 +168,13 @@ class Mounter:
         point, target = None, -1
         try:
             if given < 0:
-                is_file = not stat.S_ISDIR(os.fstat(tree).st_mode)
+                is_file = not await self._is_directory(tree)
                 point = await points.make(asked.target, is_file, caller, self.space)
-                target = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+                target = await self._at(point.path)
             await self.space.move_mount(tree, given if target < 0 else target, flags)
         except BaseException:
             if point is not None:
-                point.remove()
+                await points.remove(point, self.space)
             raise
         finally:
             if target >= 0:
@@ -175,10 +185,17 @@ class Mounter:
             self.records.add(Record(mounted, "", mount_of(tree), point))
         await self.records.reconcile()
 
-    def _source(self, asked: Asked, caller: Caller) -> int:
+    async def _at(self, path: bytes) -> int:
+        """What lies on top at a path of the view."""
+        return await self.space.aside(self.space.open, path, os.O_PATH | os.O_NOFOLLOW)
+
+    async def _is_directory(self, fd: int) -> bool:
+        return stat.S_ISDIR((await self.space.aside(os.fstat, fd)).st_mode)
+
+    async def _source(self, asked: Asked, caller: Caller) -> int:
         if not asked.source:
             raise OSError(errno.EINVAL, "nothing to bind or to move was named")
-        source = caller.open(asked.source, os.O_PATH)
+        source = await self.space.aside(caller.open, asked.source, os.O_PATH)
         if asked.flags & MS_MOVE and not asked.flags & MS_BIND:
             try:
                 self.refuse_permanent(mount_of(source))
@@ -187,7 +204,7 @@ class Mounter:
                 raise
         return source
 
-    def _noted(
+    async def _noted(
         self, asked: Asked, path: bytes, point: points.Point | None, permanent: bool
     ) -> Record | None:
         """The record of a plain mount that must be known of."""
@@ -195,11 +212,11 @@ class Mounter:
             return None
         request = self._request(asked, path, -1, None)
         mounted = Mounted(self.records.next_id(), request, permanent)
-        return Record(mounted, "", self._top(path), point)
+        return Record(mounted, "", await self._top(path), point)
 
-    def _top(self, path: bytes) -> int:
+    async def _top(self, path: bytes) -> int:
         """The mount that lies on top at a path of the view."""
-        fd = self.space.open(path, os.O_PATH | os.O_NOFOLLOW)
+        fd = await self._at(path)
         try:
             return mount_of(fd)
         finally:
@@ -240,7 +257,7 @@ class Mounter:
         try:
             async with self._attaching:
                 if tree is None:
-                    mount = self._top(path)
+                    mount = await self._top(path)
                     mount = 0 if mount == before else mount
                 else:
                     mount = await self._attach(tree, asked, target, point)
@@ -259,9 +276,9 @@ class Mounter:
     ) -> int:
         if attributes := ms.attributes(asked.flags):
             await self.space.change(tree, set=attributes)
-        if point is not None and not stat.S_ISDIR(os.fstat(tree).st_mode):
-            point.become_file()
-            there = self.space.open(point.path, os.O_PATH | os.O_NOFOLLOW)
+        if point is not None and not await self._is_directory(tree):
+            await self.space.aside(point.become_file)
+            there = await self._at(point.path)
             os.dup2(there, target, inheritable=False)
             os.close(there)
         await self.space.attach(tree, target)
@@ -278,7 +295,7 @@ class Mounter:
         Raises:
             OSError: what umount2(2) fails with.
         """
-        where, mount = self._place(path, flags, caller)
+        where, mount = await self._place(path, flags, caller)
         line = self.records.line(mount)
         if line is None or line.point != where:
             if (record := self.records.unattached_at(where)) is None:
@@ -293,19 +310,20 @@ class Mounter:
         await self.space.umount(where, flags | UMOUNT_NOFOLLOW)
         await self.records.drop(gone)
 
-    def _place(self, path: bytes, flags: int, caller: Caller) -> tuple[bytes, int]:
+    async def _place(self, path: bytes, flags: int, caller: Caller) -> tuple[bytes, int]:
         """Where a path leads in the view, and the mount that lies there."""
         name = os.path.basename(path)
         if flags & MNT_EXPIRE and name not in (b"", b".", b".."):
             # To look at it is to use it, and what has been used has not expired.
-            fd = caller.open(os.path.dirname(path) or b".", os.O_PATH | os.O_DIRECTORY)
+            head = os.path.dirname(path) or b"."
+            fd = await self.space.aside(caller.open, head, os.O_PATH | os.O_DIRECTORY)
             try:
                 where = path_of(fd).rstrip(b"/") + b"/" + name
             finally:
                 os.close(fd)
             there = [line.id for line in self.records.table().values() if line.point == where]
             return where, there[-1] if there else 0
-        fd = to_unmount(caller.open, path, flags)
+        fd = await self.space.aside(to_unmount, caller.open, path, flags)
         try:
             return path_of(fd), mount_of(fd)
         finally:

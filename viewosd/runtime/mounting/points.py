@@ -16,7 +16,7 @@ import errno
 import logging
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from .callers import Caller, path_of
@@ -70,19 +70,31 @@ class Point:
         finally:
             os.close(parent)
 
+    def open_parent(self, space: MountCalls) -> None:
+        """Of one that was `restored`."""
+        if self.parent < 0:
+            with suppress(OSError):
+                self.parent = space.open(os.path.dirname(self.path), _HERE | os.O_CLOEXEC)
+
     def describe(self) -> list[Any]:
         """What `restored` needs."""
         return [self.path, list(self.identity), self.is_file]
 
 
-def restored(state: list[Any], space: MountCalls) -> Point:
+def restored(state: list[Any]) -> Point:
     """The point again, in a successor."""
     path, identity, is_file = state
-    try:
-        parent = space.open(os.path.dirname(path), _HERE | os.O_CLOEXEC)
-    except OSError:
-        parent = -1
-    return Point(path, parent, (identity[0], identity[1]), is_file)
+    return Point(path, -1, (identity[0], identity[1]), is_file)
+
+
+async def remove(point: Point, space: MountCalls) -> None:
+    """`Point.remove`, whoever serves the directory. Raises nothing."""
+
+    def body() -> None:
+        point.open_parent(space)
+        point.remove()
+
+    await space.aside(body)
 
 
 async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) -> Point:
@@ -97,13 +109,14 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
     """
     # "../x/" and "x/.": the last name is what is made.
     head, name = os.path.split(path.rstrip(b"/"))
-    if name in (b"", b".", b"..") or _is_link(path, caller):
+    if name in (b"", b".", b"..") or await space.aside(_is_link, path, caller):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    parent = caller.open(head or (b"/" if path.startswith(b"/") else b"."), _HERE | os.O_CLOEXEC)
+    head = head or (b"/" if path.startswith(b"/") else b".")
+    parent = await space.aside(caller.open, head, _HERE | os.O_CLOEXEC)
     try:
         path = path_of(parent).rstrip(b"/") + b"/" + name
         try:
-            identity = _made(parent, name, is_file)
+            identity = await space.aside(_made, parent, name, is_file)
         except OSError as error:
             at_root = path == b"/" + name
             if error.errno not in _DENIED or (at_root and not caller.alone):
@@ -137,13 +150,13 @@ def _made(parent: int, name: bytes, is_file: bool) -> tuple[int, int]:
 
 async def _copy(parent: int, space: MountCalls) -> int:
     """Cover a directory by a copy of itself; a descriptor of the copy, and ``parent`` is closed."""
-    before = os.fstat(parent)
+    before = await space.aside(os.fstat, parent)
     mode = f"{stat.S_IMODE(before.st_mode) | 0o700:o}"
     with ExitStack() as held:
         tree = await space.create("tmpfs", [("mode", mode), ("source", b"viewos")])
         held.callback(os.close, tree)
         below = []
-        for name in _names(parent):
+        for name in await space.aside(_names, parent):
             if (copy := await _copy_name(parent, tree, name, space)) >= 0:
                 held.callback(os.close, copy)
                 below.append((name, copy))
@@ -167,13 +180,23 @@ def _names(directory: int) -> list[bytes]:
         os.close(listing)
 
 
+def _looked_at(name: bytes, parent: int) -> tuple[int, int, bytes]:
+    """A descriptor of it, its mode, and what it says if it is a link."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        kind = os.fstat(fd).st_mode
+        return fd, kind, os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(kind) else b""
+    except OSError:
+        os.close(fd)
+        raise
+
+
 async def _copy_name(parent: int, top: int, name: bytes, space: MountCalls) -> int:
     """Make one name in the copy; the tree to attach there, or -1: it needs none."""
-    source = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    source, kind, text = await space.aside(_looked_at, name, parent)
     try:
-        kind = os.fstat(source).st_mode
         if stat.S_ISLNK(kind):
-            os.symlink(os.readlink(b"", dir_fd=source), name, dir_fd=top)
+            os.symlink(text, name, dir_fd=top)
             return -1
         _made(top, name, not stat.S_ISDIR(kind))
         return await space.clone(source)

@@ -147,7 +147,7 @@ class Records:
             with trio.CancelScope(shield=True):
                 await self._tell(record)
             if record.point is not None:
-                record.point.remove()
+                await points.remove(record.point, self._space)
 
     async def _tell(self, record: Record) -> None:
         if (service := self._find(record.service)) is None:
@@ -204,6 +204,6 @@ class Records:
                 ]
                 record.mount = copies[0] if copies else record.mount
             elif one["point"]:
-                record.point = points.restored(one["point"], self._space)
+                record.point = points.restored(one["point"])
             self.all.append(record)
             self._next = max(self._next, mounted.id + 1)

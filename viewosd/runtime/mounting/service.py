@@ -140,7 +140,7 @@ class Mounting(ContextCalls, TreeCalls):
 
     def _consider(self, call: mount, tracee: Tracee) -> Verdict | Body:
         if not self.may(tracee):
-            return CONTINUE
+            return self.theirs(_text(tracee, call.type), tracee)
         # In the kernel's order, so that errors come in its order too.
         type = _text(tracee, call.type)
         source = _text(tracee, call.source)

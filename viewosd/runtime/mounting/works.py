@@ -93,6 +93,7 @@ class Works:
             found = consider()
             if not callable(found):
                 return found
+            tracee.let_go()
             work = self._works[key] = Work()
             trio.lowlevel.spawn_system_task(work.run, found)
         await work.done.wait()
