@@ -24,8 +24,8 @@ Source: include/uapi/linux/fuse.h, fs/fuse/; fuse(4).
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 
 from .filetree_records import (
     Attr,
@@ -98,8 +98,13 @@ class FileTree:
     kernel: Kernel
     """Set before the first call comes."""
     kept: MutableMapping[int, Any]
-    """Set before the first call comes, if the tree is `resumable`: what is put here outlives a
-    killed server. Values are numbers, str, bytes, lists, dicts; a changed one is put again."""
+    """If the tree is `resumable`, what is put here outlives a killed server. Values are numbers,
+    str, bytes, lists, dicts; a changed one is put again."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        made = super().__new__(cls)
+        made.kept = {}  # until the server has a better one
+        return made
 
     # Going on where a killed server was
 
@@ -112,8 +117,12 @@ class FileTree:
         tree can't go on.
         """
 
-    def descriptors(self) -> Iterable[int]:
-        """After `resume`: those of the dead tree's that are used. All others are closed then."""
+    def descriptors(self, handles: Sequence[Any]) -> Iterable[int]:
+        """After `resume`: those of the dead tree's that are used; all others are closed.
+
+        Args:
+            handles: those that were open, as `describe` has described them.
+        """
         return ()
 
     def describe(self, handle: Any) -> Any:

@@ -27,8 +27,11 @@ class GeneratedTree(FileTree):
     """Serves a content; most often a mapping, but a single file can be mounted as well.
 
     Files belong to who serves them and can be read by everybody. What a function returns has no
-    size before it is opened: stat(2) says 0, as it does in /proc.
+    size before it is opened: stat(2) says 0, as it does in /proc. A killed server's successor makes
+    the contents anew; where they are more than the arguments say, set ``resumable = False``.
     """
+
+    resumable = True
 
     def __init__(self, root: Content) -> None:
         self.root = root
@@ -40,16 +43,27 @@ class GeneratedTree(FileTree):
         path = (*self._path(parent), os.fsdecode(name))
         attr = self._attr(path, self._find(path))
         self._paths[attr.ino] = path
-        self._known[attr.ino] = self._known.get(attr.ino, 0) + 1
+        self._count(attr.ino, self._known.get(attr.ino, 0) + 1)
         return Entry(attr.ino, attr)
 
     def forget(self, node: int, nlookup: int) -> None:
         left = self._known.get(node, 0) - nlookup
-        if left > 0:
-            self._known[node] = left
-        elif node != ROOT:
-            self._known.pop(node, None)
-            self._paths.pop(node, None)
+        if node == ROOT or left > 0:
+            self._count(node, left)
+            return
+        self._known.pop(node, None)
+        self._paths.pop(node, None)
+        if self.resumable:
+            self.kept.pop(node, None)
+
+    def _count(self, node: int, known: int) -> None:
+        self._known[node] = known
+        if self.resumable:
+            self.kept[node] = [[os.fsencode(name) for name in self._paths[node]], known]
+
+    def resume(self) -> None:
+        for node, (path, known) in self.kept.items():
+            self._paths[node], self._known[node] = tuple(map(os.fsdecode, path)), known
 
     def getattr(self, node: int, handle: Any, context: Context) -> Attr:
         path = self._path(node)
@@ -74,16 +88,16 @@ class GeneratedTree(FileTree):
         if not isinstance(content, Mapping):
             raise OSError(errno.ENOTDIR, "no directory")
         above = path[:-1]
-        listed = [(".", _number(path), S_IFDIR), ("..", _number(above), S_IFDIR)]
+        listed = [(b".", _number(path), S_IFDIR), (b"..", _number(above), S_IFDIR)]
         for name, inner in content.items():
-            listed.append((name, _number((*path, name)), _type(inner)))
+            listed.append((os.fsencode(name), _number((*path, name)), _type(inner)))
         # As it is now: positions in it stay good whatever changes meanwhile.
         return Opened(listed)
 
     def readdir(self, node: int, handle: Any, offset: int, context: Context) -> Iterator[Dirent]:
         for at in range(offset, len(handle)):
             name, number, kind = handle[at]
-            yield Dirent(os.fsencode(name), number, kind, at + 1)
+            yield Dirent(name, number, kind, at + 1)
 
     def _path(self, node: int) -> Path:
         try:

@@ -60,6 +60,9 @@ def mounts(asked: Namespace) -> int:
         )
     else:
         table(("target", "type", "source", "options"), map(_row, rows))
+        for row in rows:
+            if row["lost"]:
+                complain("viewos", f"{_text(row['target'])} is lost: {row['lost']}")
     return 0
 
 
@@ -68,6 +71,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         _text(name) + (b"=" + value if value else b"").decode() for name, value in row["options"]
     ]
     options += ["permanent"] if row["permanent"] else []
+    options += ["lost"] if row["lost"] else []
     texts = {key: _text(row[key]) for key in ("target", "source")}
     return {**row, **texts, "options": ",".join(options)}
 

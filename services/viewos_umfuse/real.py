@@ -1,6 +1,7 @@
 """A real directory, passed through: each call is made below it, by the server, with its rights.
 
-A node is a descriptor (O_PATH) of its file, so files are found again whatever they are called now.
+A node is a descriptor (O_PATH) of its file, so files are found again whatever they are called now,
+and are there still for a successor of a server that was killed: its descriptors outlive it.
 What is mounted in the directory was cloned with it; what is mounted there later is not seen. So a
 directory can be mounted below itself.
 """
@@ -12,9 +13,10 @@ import os
 import resource
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from viewosd.abi.dirent import unpack_dirents64
 from viewosd.filetree import (
     ROOT,
     Attr,
@@ -31,6 +33,8 @@ from . import unsafe
 
 # The kernel has dealt with these, or they would mean another descriptor than the caller's.
 _NOT_OURS: Final = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_NOFOLLOW | os.O_DIRECT | os.O_NOCTTY
+_LISTED: Final = 4096
+"""Bytes of a directory that are read at once."""
 _PATH: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,12 +59,14 @@ class Real(FileTree):
         descriptors: of it, O_PATH.
     """
 
+    resumable = True
+
     def __init__(self, descriptors: Sequence[int]) -> None:
         (root,) = descriptors
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         os.umask(0)  # modes come as they are to be
-        self._root = os.geteuid() == 0
+        self._root = self.passthrough = os.geteuid() == 0
         self._nodes = {ROOT: _Node(root, _key(os.fstat(root)))}
         self._numbers = {self._nodes[ROOT].key: ROOT}
         self._last = ROOT
@@ -69,6 +75,18 @@ class Real(FileTree):
         for node in self._nodes.values():
             os.close(node.fd)
         self._nodes.clear()
+
+    # Going on where a killed server was
+
+    def resume(self) -> None:
+        for number, (fd, known) in self.kept.items():
+            node = self._nodes[number] = _Node(fd, _key(os.fstat(fd)))
+            node.known = known
+            self._numbers[node.key] = number
+            self._last = max(self._last, number)
+
+    def descriptors(self, handles: Sequence[Any]) -> Iterable[int]:
+        return [*(node.fd for node in self._nodes.values()), *handles]
 
     # Names
 
@@ -93,7 +111,10 @@ class Real(FileTree):
             self._nodes[number] = _Node(fd, key)
         else:
             os.close(fd)
-        self._nodes[number].known += 1
+        node = self._nodes[number]
+        node.known += 1
+        if number != ROOT:
+            self.kept[number] = [node.fd, node.known]
         return Entry(number, _attr(status))
 
     def lookup(self, parent: int, name: bytes, context: Context) -> Entry:
@@ -104,9 +125,11 @@ class Real(FileTree):
         if found is None or node == ROOT:
             return
         found.known -= nlookup
-        if found.known <= 0:
-            del self._nodes[node], self._numbers[found.key]
-            os.close(found.fd)
+        if found.known > 0:
+            self.kept[node] = [found.fd, found.known]
+            return
+        del self._nodes[node], self._numbers[found.key], self.kept[node]
+        os.close(found.fd)
 
     def _made(self, parent: int, name: bytes, context: Context) -> Entry:
         """What was just made belongs to who asked; who is not root can't make it another's."""
@@ -150,6 +173,9 @@ class Real(FileTree):
     def getattr(self, node: int, handle: Any, context: Context) -> Attr:
         return _attr(os.fstat(self._node(node).fd))
 
+    def born(self, node: int, handle: Any, context: Context) -> int:
+        return unsafe.born_ns(self._node(node).fd)
+
     def setattr(self, node: int, change: SetAttr, handle: Any, context: Context) -> Attr:
         found = self._node(node)
         if change.uid is not None or change.gid is not None:
@@ -190,7 +216,7 @@ class Real(FileTree):
     # Files
 
     def open(self, node: int, flags: int, context: Context) -> Opened:
-        return Opened(os.open(self._node(node).path, flags & ~_NOT_OURS | os.O_CLOEXEC))
+        return _opened(os.open(self._node(node).path, flags & ~_NOT_OURS | os.O_CLOEXEC))
 
     def create(
         self, parent: int, name: bytes, mode: int, flags: int, context: Context
@@ -204,9 +230,9 @@ class Real(FileTree):
                 raise
             # Somebody outside has made it since it was looked up: it is theirs.
             handle = os.open(name, ours, mode, dir_fd=above)
-            return self._enter(os.open(name, _PATH, dir_fd=above)), Opened(handle)
+            return self._enter(os.open(name, _PATH, dir_fd=above)), _opened(handle)
         try:
-            return self._made(parent, name, context), Opened(handle)
+            return self._made(parent, name, context), _opened(handle)
         except OSError:
             os.close(handle)
             raise
@@ -216,9 +242,8 @@ class Real(FileTree):
         handle = os.open(b".", ours, mode, dir_fd=self._node(parent).fd)
         if self._root:
             os.fchown(handle, context.uid, context.gid)
-        return self._enter(os.open(f"/proc/self/fd/{handle}", os.O_PATH | os.O_CLOEXEC)), Opened(
-            handle
-        )
+        path = f"/proc/self/fd/{handle}"
+        return self._enter(os.open(path, os.O_PATH | os.O_CLOEXEC)), _opened(handle)
 
     def read(self, node: int, handle: Any, offset: int, size: int, context: Context) -> bytes:
         return os.pread(handle, size, offset)
@@ -252,43 +277,26 @@ class Real(FileTree):
     # Directories
 
     def opendir(self, node: int, flags: int, context: Context) -> Opened:
-        return Opened(_Listing(self._node(node)))
+        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        return Opened(os.open(b".", directory, dir_fd=self._node(node).fd))
 
     def readdir(self, node: int, handle: Any, offset: int, context: Context) -> Iterator[Dirent]:
-        if offset == 0:
-            handle.read()
-        for at in range(offset, len(handle.entries)):
-            name, ino, kind = handle.entries[at]
-            yield Dirent(name, ino, kind, at + 1)
+        # The file system's own offsets: it knows best how to go on after one.
+        os.lseek(handle, offset, os.SEEK_SET)
+        while raw := unsafe.getdents64(handle, _LISTED):
+            for entry in unpack_dirents64(raw):
+                yield Dirent(entry.name, entry.ino, entry.type << 12, entry.off)
 
     def releasedir(self, node: int, handle: Any) -> None:
-        os.close(handle.fd)
+        os.close(handle)
 
     def fsyncdir(self, node: int, handle: Any, datasync: bool, context: Context) -> None:
-        (os.fdatasync if datasync else os.fsync)(handle.fd)
+        (os.fdatasync if datasync else os.fsync)(handle)
 
 
-class _Listing:
-    """An open directory, as it was when its listing was begun."""
-
-    def __init__(self, node: _Node) -> None:
-        self.fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.fd)
-        self.entries: list[tuple[bytes, int, int]] = []
-
-    def read(self) -> None:
-        own = os.fstat(self.fd)
-        self.entries = [(b".", own.st_ino, stat.S_IFDIR), (b"..", own.st_ino, stat.S_IFDIR)]
-        with os.scandir(self.fd) as found:
-            for entry in found:
-                self.entries.append((os.fsencode(entry.name), entry.inode(), _type(entry)))
-
-
-def _type(entry: os.DirEntry[str]) -> int:
-    if entry.is_symlink():
-        return stat.S_IFLNK
-    if entry.is_dir(follow_symlinks=False):
-        return stat.S_IFDIR
-    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
+def _opened(handle: int) -> Opened:
+    """The kernel may read and write it itself."""
+    return Opened(handle, passthrough=handle)
 
 
 def _key(status: os.stat_result) -> tuple[int, int]:

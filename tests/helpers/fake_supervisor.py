@@ -106,6 +106,9 @@ class FakeMounts:
     def listing(self) -> list[tuple[Mounted, str]]:
         return self.mounted
 
+    def lost(self) -> dict[int, str]:
+        return {3: "killed"}
+
     def alias(self, name: str, type: str) -> None:
         if name == type:
             raise OSError(errno.ELOOP, f"{type} stands for {name}")

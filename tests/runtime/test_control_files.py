@@ -71,6 +71,6 @@ def test_the_mounts_of_services_are_listed(supervisor: FakeSupervisor, mounts: F
         assert session.call("mounts", 0) == [
             {
                 "id": 3, "type": "viewfs", "source": b"/s", "target": b"/t", "permanent": True,
-                "options": [[b"except", b"/\xff"]], "service": "viewfs",
+                "options": [[b"except", b"/\xff"]], "service": "viewfs", "lost": "killed",
             }
         ]  # fmt: skip

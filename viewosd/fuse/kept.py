@@ -32,16 +32,12 @@ class Kept(MutableMapping[int, Any]):
         self._values: dict[int, Any] = {}
         self._sizes: dict[int, int] = {}
         self._spare = 0
-        raw, at = os.pread(fd, os.fstat(fd).st_size, 0), 0
-        while at + _LENGTH.size <= len(raw):
-            end = at + _LENGTH.size + _LENGTH.unpack_from(raw, at)[0]
-            if end > len(raw):
-                break
-            key, *value = _decode(raw[at + _LENGTH.size : end])
-            self._note(key, value, end - at)
-            at = end
-        os.ftruncate(fd, at)
-        os.lseek(fd, at, os.SEEK_SET)
+        whole = 0
+        for key, value, size in _records(fd):
+            self._note(key, value, size)
+            whole += size
+        os.ftruncate(fd, whole)
+        os.lseek(fd, whole, os.SEEK_SET)
 
     def _note(self, key: int, value: list[Any], size: int) -> None:
         self._spare += self._sizes.pop(key, 0)
@@ -87,3 +83,25 @@ class Kept(MutableMapping[int, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def read(fd: int) -> dict[int, Any]:
+    """What another process has in such a mapping."""
+    found: dict[int, Any] = {}
+    for key, value, _ in _records(fd):
+        found.pop(key, None)
+        if value:
+            found[key] = value[0]
+    return found
+
+
+def _records(fd: int) -> Iterator[tuple[int, list[Any], int]]:
+    """Key, value if there is one, and size of each record that is whole."""
+    raw, at = os.pread(fd, os.fstat(fd).st_size, 0), 0
+    while at + _LENGTH.size <= len(raw):
+        end = at + _LENGTH.size + _LENGTH.unpack_from(raw, at)[0]
+        if end > len(raw):
+            return
+        key, *value = _decode(raw[at + _LENGTH.size : end])
+        yield key, value, end - at
+        at = end

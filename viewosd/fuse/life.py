@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ _ONCE: Final = frozenset({
     abi.FUSE_RMDIR, abi.FUSE_RENAME, abi.FUSE_RENAME2, abi.FUSE_CREATE, abi.FUSE_TMPFILE,
     abi.FUSE_SETXATTR, abi.FUSE_REMOVEXATTR, abi.FUSE_FALLOCATE, abi.FUSE_IOCTL,
 })  # fmt: skip
-"""Made twice these would do harm, or say that what they have just done could not be done."""
+"""Made twice, these would do harm, or say that what they have just done could not be done."""
 FLAGS: Final = -1
 """Where `Life.kept` has what was agreed on; numbers of handles are above 0."""
 
@@ -41,3 +41,9 @@ class Life:
     def may_ask(self, opcode: int, unique: int) -> bool:
         """May a request that was taken by a dead server be asked of the tree again?"""
         return opcode not in _ONCE and unique not in self.blamed
+
+
+def open_handles(kept: Mapping[int, Any]) -> list[Any]:
+    """The handles in `Life.kept`, as their tree has described them."""
+    found = [value[1] for number, value in kept.items() if number != FLAGS]
+    return [described for described in found if described is not None]

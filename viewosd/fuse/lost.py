@@ -7,6 +7,7 @@ unmount it with a program that looks first; and what is cached could still be re
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..filetree import Context, FileTree, Statfs
@@ -42,7 +43,7 @@ class Lost(FileTree):
     def resume(self) -> None:
         pass
 
-    def descriptors(self) -> tuple[int, ...]:
+    def descriptors(self, handles: Sequence[Any]) -> tuple[int, ...]:
         return ()
 
     def restore(self, node: int, described: Any) -> None:

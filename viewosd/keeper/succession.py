@@ -33,17 +33,18 @@ class Succession:
 
     Args:
         journal: the memfd; its first 8 bytes are the living supervisor's count.
+        patience_s: how long the count may stand still.
 
     Attributes:
         suspicious: the last death was no kill from outside (signal(7), SIGKILL, as the kernel sends
             it when memory is short): the supervisor hung or ended by itself.
     """
 
-    def __init__(self, journal: int) -> None:
+    def __init__(self, journal: int, patience_s: float = HANGS_S) -> None:
         self._journal = journal
         self._deaths: list[float] = []
         self._count, self._since = 0, 0.0
-        self._patience = float(os.environ.get("VIEWOS_WATCHDOG_S") or HANGS_S)
+        self._patience = float(os.environ.get("VIEWOS_WATCHDOG_S") or patience_s)
         self._attempts = int(os.environ.get("VIEWOS_SUCCESSORS") or ATTEMPTS)
         self._hung = False
         self.suspicious = False

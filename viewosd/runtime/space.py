@@ -246,7 +246,14 @@ class ViewSpace(SpaceCalls):
         _, (mount, device) = await self._ask("fuse", [], given, attributes)
         try:
             try:
-                news = self._servers.serve(device, tree, dict(arguments), descriptors, apart=apart)
+                news = self._servers.serve(
+                    device,
+                    tree,
+                    dict(arguments),
+                    descriptors,
+                    apart=apart,
+                    st_dev=unsafe.st_dev_of(mount),
+                )
             finally:
                 os.close(device)
             await made(news)
@@ -256,6 +263,10 @@ class ViewSpace(SpaceCalls):
             os.close(mount)
             raise
         return mount
+
+    def lost(self) -> dict[str, str]:
+        """Why file systems that were served can't go on, by "major:minor"."""
+        return self._servers.lost()
 
     async def _ask_for_owner(self, mount: int) -> None:
         """Have the kernel ask the tree whose its root is. Before, that is uid 0, which an ordinary

@@ -1,29 +1,32 @@
-"""The processes that serve file trees to a view through FUSE.
+"""The processes that serve file trees to a view through FUSE, as the supervisor knows them.
 
 Outside of the view, with its owner's rights. Trees that only make things up share one process;
 those that work on other mounts get one each, for a process that waits for itself waits for ever. A
-server needs no supervisor: it goes on when that dies, and ends with its mounts.
+server needs no supervisor: it goes on when that dies, ends with its mounts, and is started anew by
+a keeper of its own when it is killed (`viewosd.runtime.treekeeper`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
-import logging
 import os
 import socket
-import threading
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
 
 from ..agent import frames
+from . import treekeeper
+from .captive import name_of
 from .helpers import Helpers, pair
+from .treeserver import lost_mounts, work
 
-log = logging.getLogger("viewosd")
+NAME: Final = b"viewos-tree"
+"""Of both processes of a tree server."""
 
 
 class TreeServers:
@@ -41,8 +44,12 @@ class TreeServers:
         descriptors: Sequence[int],
         *,
         apart: bool,
+        st_dev: str = "",
     ) -> int:
         """Serve one more tree at a /dev/fuse descriptor; all descriptors stay the caller's.
+
+        Args:
+            st_dev: "major:minor" of the file system, for `lost`.
 
         Returns:
             A descriptor that tells whether the tree could be made, for `made`.
@@ -52,7 +59,9 @@ class TreeServers:
         """
         news, theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            self._send([tree, arguments], [device, theirs, *descriptors], apart)
+            module = sys.modules.get(tree.partition(":")[0])
+            job = [tree, getattr(module, "__file__", None) or "", arguments, st_dev]
+            self._send(job, [device, theirs, *descriptors], apart)
         except BaseException:
             os.close(news)
             raise
@@ -62,7 +71,7 @@ class TreeServers:
 
     def _send(self, job: list[Any], fds: list[int], apart: bool) -> None:
         if apart:
-            end = self._start()
+            end = self._start(alone=True)
             try:
                 frames.send(end, job, fds)
             finally:
@@ -83,10 +92,23 @@ class TreeServers:
             self._shared.close()
             self._shared = None
 
-    def _start(self) -> socket.socket:
+    def lost(self) -> dict[str, str]:
+        """Why file systems can't go on whose servers have died, by "major:minor"."""
+        found: dict[str, str] = {}
+        for pid in self._helpers.pids():
+            if name_of(pid) == NAME.decode():
+                with contextlib.suppress(OSError):  # it has ended
+                    found |= _told_by(pid)
+        return found
+
+    def _start(self, *, alone: bool = False) -> socket.socket:
         ours, theirs = pair()
+
+        def body() -> None:
+            treekeeper.keep(theirs, work, alone=alone)
+
         try:
-            self._helpers.fork(b"viewos-tree", lambda: _be_server(theirs), [theirs.fileno()])
+            self._helpers.fork(NAME, body, [theirs.fileno()])
         except OSError:
             ours.close()
             raise
@@ -95,24 +117,17 @@ class TreeServers:
         return ours
 
 
-def _be_server(end: socket.socket) -> None:
-    """Serve until nobody asks any more and the last mount is gone."""
-    # In a thread of its own: trio has an idea of who runs it in the one that was forked.
-    thread = threading.Thread(target=trio.run, args=(_serve, end), name="trees")
-    thread.start()
-    thread.join()
-
-
-async def _serve(end: socket.socket) -> None:
-    end.setblocking(False)
-    async with trio.open_nursery() as nursery:
-        while True:
-            await trio.lowlevel.wait_readable(end)
-            job = frames.receive(end)
-            if job is None:
-                return
-            (tree, arguments), (device, news, *descriptors) = job
-            nursery.start_soon(_serve_one, device, news, tree, arguments, descriptors)
+def _told_by(keeper: int) -> dict[str, str]:
+    """What is lost of what a tree server serves; it has written that down."""
+    for number in sorted(map(int, os.listdir(f"/proc/{keeper}/fd"))):
+        path = f"/proc/{keeper}/fd/{number}"
+        if os.readlink(path).startswith(f"/memfd:{treekeeper.REGISTRY}"):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return lost_mounts(fd)
+            finally:
+                os.close(fd)
+    return {}
 
 
 async def made(news: int) -> None:
@@ -130,34 +145,3 @@ async def made(news: int) -> None:
     code, why = msgspec.msgpack.decode(text) if text else (errno.EIO, "its server has ended")
     if code:
         raise OSError(code, why)
-
-
-def _tell(news: int, code: int, why: str) -> None:
-    with contextlib.suppress(OSError):  # the supervisor has ended
-        os.write(news, msgspec.msgpack.encode([code, why[:1000]]))
-
-
-async def _serve_one(
-    device: int, news: int, tree: str, arguments: dict[str, Any], descriptors: list[int]
-) -> None:
-    from ..fuse.server import serve
-
-    module, _, name = tree.partition(":")
-    try:
-        try:
-            made = getattr(importlib.import_module(module), name)(descriptors, **arguments)
-            _tell(news, 0, "")
-        except OSError as error:
-            _tell(news, error.errno or errno.EIO, error.strerror or str(error))
-            return
-        except Exception as error:
-            _tell(news, errno.EIO, f"tree {tree}: a bug, see the log: {error!r}")
-            raise
-        finally:
-            os.close(news)
-        await serve(device, made)
-    except Exception:
-        # Its mount says ENOTCONN from now on; the others' must not.
-        log.exception("tree %s: its server ends", tree)
-    finally:
-        os.close(device)

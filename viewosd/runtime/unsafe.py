@@ -12,6 +12,7 @@ import platform
 import struct
 from typing import Final
 
+from ..abi.stat import statx
 from ..agent.unsafe import openat2 as openat2
 from ..keeper.unsafe import check, libc
 
@@ -157,6 +158,42 @@ def ptrace_buffer(request: int, tid: int, address: int, raw: bytearray) -> int:
 def tkill(tid: int, number: int) -> None:
     """Send a signal to one thread: tkill(2)."""
     check(_syscall(130 if platform.machine() == "aarch64" else 200, tid, number), "tkill")
+
+
+_clone = ctypes.PyDLL(None, use_errno=True).syscall  # it keeps the interpreter's lock, as fork does
+_clone.restype = ctypes.c_long
+_CLONE_FILES: Final = 0x400
+_SIGCHLD: Final = 17
+
+
+def fork_sharing_descriptors() -> int:
+    """As os.fork(), but parent and child have one table of descriptors: clone(2), CLONE_FILES.
+
+    For a process with one thread. The C library does not hear of it: the child's first thread must
+    send itself no signal (raise, abort); its other threads are as any.
+    """
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    pid = int(_clone(220 if platform.machine() == "aarch64" else 56, _CLONE_FILES | _SIGCHLD,
+                     None, None, None, None))  # fmt: skip
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+    else:
+        python.PyOS_AfterFork_Parent()
+    return check(pid, "clone")
+
+
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_STATX_DONT_SYNC: Final = 0x4000
+
+
+def st_dev_of(fd: int) -> str:
+    """The file system of a descriptor, "major:minor". It is not asked: it may hang. statx(2)."""
+    told = ctypes.create_string_buffer(statx.sizeof)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    check(libc.statx(fd, b"", flags, 0, told), "statx")
+    found = statx.unpack(told.raw)
+    return f"{found.stx_dev_major}:{found.stx_dev_minor}"
 
 
 KCMP_VM: Final = 1

@@ -20,6 +20,7 @@ class Mounts(Protocol):
     async def request(self, type: str, options: bytes, source: bytes, target: bytes) -> None: ...
     async def umount(self, target: bytes, flags: int) -> None: ...
     def listing(self) -> list[tuple[Mounted, str]]: ...
+    def lost(self) -> dict[int, str]: ...
     def alias(self, name: str, type: str) -> None: ...
 
 
@@ -66,6 +67,7 @@ async def umount(sv: Supervisor, ask: Ask, view: int | None, target: bytes, flag
 async def mounts(sv: Supervisor, ask: Ask, view: int | None) -> Any:
     """The mounts of services, oldest first."""
     found = sv.spaces.mounting(ask.view)
+    lost = {} if found is None else found.lost()
     return [
         {
             "id": mounted.id,
@@ -75,6 +77,7 @@ async def mounts(sv: Supervisor, ask: Ask, view: int | None) -> Any:
             "options": [[os.fsencode(n), os.fsencode(v)] for n, v in mounted.options],
             "service": service,
             "permanent": mounted.permanent,
+            "lost": lost.get(mounted.id, ""),
         }
         for mounted, service in (found.listing() if found is not None else ())
     ]

@@ -95,7 +95,9 @@ VERBS: Final[dict[str, Verb]] = {
     "fsalias": Verb(
         _OWNER, view=_VIEW, alias=Kind(str, 1, 255), type=Kind(str, 0, 255)
     ),  # nil; "": no more
-    "mounts": Verb(_ANY, view=_VIEW),  # [{id, type, source, target, options, service, permanent}]
+    "mounts": Verb(
+        _ANY, view=_VIEW
+    ),  # [{id, type, source, target, options, service, permanent, lost}]; lost: why, or ""
     "stop": Verb(_OWNER, view=_VIEW, seconds=_SECONDS),  # nil, when all have ended
     "attach": Verb(_OWNER, view=_VIEW, pid=_PID),  # nil, or a line
     "trace": Verb(_ANY, view=_VIEW),  # nil, when the view ended; records come as notifications

@@ -66,6 +66,9 @@ class MountCalls(Space, Protocol):
     async def mount_setattr(self, fd: int, flags: int, attr: bytes) -> None:
         """mount_setattr(2) of what a descriptor is; ``attr`` is a struct mount_attr."""
 
+    def lost(self) -> dict[str, str]:
+        """Why file systems that were served can't go on, by "major:minor"."""
+
     def inhabits(self, tid: int) -> bool:
         """Is the thread in this mount namespace, and in the user namespace that owns it?
 

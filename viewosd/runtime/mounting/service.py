@@ -89,6 +89,15 @@ class Mounting(ContextCalls, TreeCalls):
         """The mounts of services with their names, in the order in which they were made."""
         return [(record.mounted, record.service) for record in self.records.all if record.service]
 
+    def lost(self) -> dict[int, str]:
+        """Why mounts can't go on whose servers have died, by `Mounted.id`."""
+        found = self.space.lost()
+        return {
+            record.mounted.id: found[record.line.device]
+            for record in self.records.all
+            if record.line is not None and record.line.device in found
+        }
+
     async def request(
         self,
         type: str,
