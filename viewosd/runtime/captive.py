@@ -11,6 +11,11 @@ Kernel facts met here:
 * The interrupt's stop is reported before any signal is taken from the queue
   (kernel/signal.c:get_signal()), so the call to be restarted is always the one that we answered.
   Only a signal that was taken between the two requests is reported itself.
+* A stop that is pending for a thread is forgotten when it executes a program and has fellow threads
+  (kernel/signal.c:zap_other_threads(), since commit 90918794a4e2, June 2026, also in the stable
+  kernels of that time). So who waits for a stop asks for it again and again.
+* With the program it gets its leader's id as well, and its own is nobody's. It stays seized.
+* PTRACE_SEIZE waits while any thread of the process executes a program: `undertaker`.
 * Whether it has stopped is asked with PTRACE_GETSIGINFO, not waitid(2): a stop's status is seen
   once, and may be seen by whoever else of us waits for children.
 * A dead thread stays a zombie until its tracer has waited for it, even if others wait for it: its
@@ -67,18 +72,19 @@ class Captive:
         stopped: it stands still now, for us.
         stop: how, when it was looked at last.
         signal: what is about to be delivered, 0 as a rule; it is when the thread is let go.
+        pid: its process, where that is known, and where it may execute a program while it is held.
         released: told its id when it is let go.
         resend: signals that were swallowed while it ran for us; sent again when it is let go.
     """
 
-    def __init__(self, tid: int, arch: Arch = NATIVE) -> None:
-        """Seize it and ask it to stop.
+    def __init__(self, tid: int, arch: Arch = NATIVE, pid: int = 0) -> None:
+        """Seize it, unless it is seized already, and ask it to stop.
 
         Raises:
             CannotStop: it is traced by somebody, or we may not trace it.
             ProcessLookupError: it is gone.
         """
-        self.tid, self.arch = tid, arch
+        self.tid, self.arch, self.pid = tid, arch, pid
         self.stopped = False
         self.stop = Stop.EVENT
         self.signal = 0
@@ -89,29 +95,38 @@ class Captive:
         except ProcessLookupError:
             raise
         except OSError as error:
-            raise CannotStop(_why_not(tid, error)) from None
+            if not is_held(tid):  # else it was seized by another id, before it executed a program
+                raise CannotStop(_why_not(tid, error)) from None
+        held[tid] = self
         try:
-            unsafe.ptrace(PTRACE_INTERRUPT, tid)
+            self.interrupt()
         except ProcessLookupError:
             self.release()
             raise
 
+    def interrupt(self) -> None:
+        """Ask it to stop, again if it was asked before. Raises ProcessLookupError: it is gone."""
+        unsafe.ptrace(PTRACE_INTERRUPT, self.tid)
+
     def wait(self, seconds: float = STOP_S, meanwhile: Callable[[], object] | None = None) -> None:
-        """Wait until it has stopped. ``meanwhile`` is called again and again.
+        """Wait until it has stopped as it was asked to. ``meanwhile`` is called again and again.
 
         Raises:
             ProcessLookupError: it died first.
             CannotStop: it does not stop in time.
         """
+        self._wait(seconds, meanwhile or self.interrupt)
+
+    def _wait(self, seconds: float, meanwhile: Callable[[], object] | None) -> None:
         until = time.monotonic() + seconds
         nap = 0.0
         while not self.has_stopped():
+            if meanwhile is not None:
+                meanwhile()
             if time.monotonic() > until:
                 raise CannotStop(f"thread {self.tid} did not stop within {seconds} s")
             time.sleep(nap)
             nap = min(nap + 0.00005, 0.002)
-            if meanwhile is not None:
-                meanwhile()
 
     def has_stopped(self) -> bool:
         """Has it stopped by now? Raises ProcessLookupError: it died first."""
@@ -151,7 +166,7 @@ class Captive:
         """Let it run to its next stop. Raises as `wait`."""
         unsafe.ptrace(request, self.tid, 0, signal)
         self.stopped = False
-        self.wait(meanwhile=meanwhile)
+        self._wait(STOP_S, meanwhile)
 
     def deliver(self) -> None:
         """Have the signal delivered that it is stopped with. Raises as `wait`."""
@@ -172,7 +187,10 @@ class Captive:
         self.stopped = False
         # Our own child's status is waited for elsewhere.
         if parent_of(self.tid) != os.getpid() or leader_of(self.tid) != self.tid:
-            os.waitid(os.P_PID, self.tid, options)
+            try:
+                os.waitid(os.P_PID, self.tid, options)
+            except ChildProcessError:
+                pass  # the undertaker was faster
         raise ProcessLookupError(self.tid)
 
     def registers(self) -> X86Registers | Aarch64Registers:
@@ -193,8 +211,10 @@ class Captive:
             late[self.tid] = self
             return False
         except ProcessLookupError:
-            pass
+            self._release_successor()
         self.stopped = False
+        if held.get(self.tid) is self:
+            del held[self.tid]
         self.released(self.tid)
         for number in self.resend:
             try:
@@ -215,6 +235,14 @@ class Captive:
                 # It is being killed. Until we have waited for its end nobody else can.
                 self.stopped = False
 
+    def _release_successor(self) -> None:
+        """It is not dead if it has executed a program: it has its leader's id then."""
+        if self.pid and self.pid != self.tid and self.pid not in held and is_held(self.pid):
+            try:
+                Captive(self.pid).release(0.002)
+            except (ProcessLookupError, CannotStop):
+                pass
+
     def _keep_restarting(self) -> None:
         """Some calls say EINTR to any interruption (epoll_wait, semop; signal(7)). Ours is none."""
         registers = self.registers()
@@ -230,6 +258,9 @@ class Captive:
         self.release()
 
 
+held: Final[dict[int, Captive]] = {}
+"""By thread id: all that are seized, `late` ones as well."""
+
 late: Final[dict[int, Captive]] = {}
 """By thread id: those that had not stopped when they should have been let go."""
 
@@ -240,13 +271,27 @@ def collect_late() -> None:
         captive.release(0)
 
 
-def is_held(tid: int) -> bool:
-    """Does this process trace the thread that has this id now?"""
+def will_stop(tid: int) -> bool:
+    """Does this process trace the thread that has this id now? Then a stop is pending for it.
+
+    Asked, and so made sure, for a thread that waits in a notification: until it is answered nothing
+    can take the stop away, since no thread executes a program while it waits.
+    """
     try:
-        with open(f"/proc/{tid}/status", "rb", 0) as file:
-            return b"\nTracerPid:\t%d\n" % os.getpid() in file.read(2048)
+        unsafe.ptrace(PTRACE_INTERRUPT, tid)
     except OSError:
         return False
+    return True
+
+
+def is_held(tid: int) -> bool:
+    """Does this process trace the living thread that has this id now?"""
+    try:
+        with open(f"/proc/{tid}/status", "rb", 0) as file:
+            status = file.read(2048)
+    except OSError:
+        return False
+    return b"\nTracerPid:\t%d\n" % os.getpid() in status and b"\nState:\tZ" not in status
 
 
 def name_of(tid: int) -> str:

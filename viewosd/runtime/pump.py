@@ -33,7 +33,7 @@ from ..errors import MustWait, Vanished
 from ..verdict import Return
 from . import inside, unsafe
 from .answers import Answers
-from .captive import is_held
+from .captive import will_stop
 from .journal import Journal
 from .listener import ANSWER, RESPONSE, Listener
 from .live import NOTIF, Live
@@ -292,11 +292,11 @@ class Pump:
         cookie, tid, _, nr, arch = notif[:5]
         args = notif[6:]
         if tid in self.seized:
-            if is_held(tid):
+            if will_stop(tid):
                 self._restart(listener, cookie)
                 return None
-            # Another thread has executed a program and got the id of one that was seized. It has no
-            # stop pending, and would see the number; the sweep will find it.
+            # Another thread has executed a program and got the id of one that was seized. It is not
+            # seized, would not stop, and would see the number; the sweep will find it.
             self.free(tid)
         expected = self.answers.rewriter.expected
         if tid not in expected or not self.answers.rewriter.is_expected(tid, nr, args):
@@ -320,10 +320,14 @@ class Pump:
     # -- what a re-arm, or a successor, finds in flight
 
     def seize(self, tid: int) -> None:
-        """Restart every call of a thread that has a stop pending, until it is `free`.
+        """Restart every call of a thread that was seized, until it is `free`.
 
-        The stop swallows −ERESTARTNOINTR; a thread without one would see it.
+        The stop swallows −ERESTARTNOINTR; a thread without one would see it. So that one is pending
+        is made sure each time, after the call was received: a call that is alive has kept its
+        thread, and its thread the stop, until the answer.
         """
+        if not will_stop(tid):
+            return
         self.seized.add(tid)
         for live in self.waiting.give_up({tid}):
             self._restart(live.listener, live.cookie)

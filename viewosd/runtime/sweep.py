@@ -33,6 +33,7 @@ from ..abi.sysno import SYSNO
 from ..keeper.processes import parent_of, state_of
 from . import unsafe
 from .captive import CannotStop, Captive, collect_late, late, name_of
+from .undertaker import Undertaker
 
 HOLD_S: Final = 0.05
 PATIENCE_S: Final = 5.0
@@ -132,6 +133,10 @@ class Sweep:
 
     def _seize_new(self) -> bool:
         """Seize every thread that is not seized yet; were there any?"""
+        with Undertaker() as undertaker:
+            return self._seize(undertaker)
+
+    def _seize(self, undertaker: Undertaker) -> bool:
         found = False
         for pid in self._processes():
             if pid in self._apart and state_of(self._apart[pid]) == "D":
@@ -142,9 +147,11 @@ class Sweep:
                 if tid in captives:
                     continue
                 try:
-                    captives[tid] = late.pop(tid) if tid in late else Captive(tid)
+                    undertaker.stand_by()
+                    captives[tid] = late.pop(tid) if tid in late else Captive(tid, pid=pid)
                     captives[tid].released = self._calls.free
                 except ProcessLookupError:
+                    found = True  # or it has executed a program, and is now called as its leader
                     continue
                 except CannotStop:
                     # Dead by now, or it was, and its id is another thread's (execve(2)).
@@ -167,9 +174,10 @@ class Sweep:
                 try:
                     moving = not captive.stopped and not captive.has_stopped()
                     if moving and tid not in self._excused:
+                        captive.interrupt()
                         waiting.append(captive)
                 except ProcessLookupError:
-                    del captives[tid]
+                    captives.pop(tid).release(0)
         return waiting
 
     def _all_stand_still(self) -> bool:
@@ -191,7 +199,7 @@ class Sweep:
                 try:
                     captive.bury()
                 except ProcessLookupError:
-                    del captives[tid]
+                    captives.pop(tid).release(0)
 
     def _excuse(self, waiting: list[Captive]) -> list[Captive]:
         """Do not wait for sleepers that a fellow thread can act for; who is left."""
