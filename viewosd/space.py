@@ -108,6 +108,7 @@ class Space(Protocol):
         source: bytes | None = None,
         *,
         lock: int = 0,
+        marks: Sequence[tuple[int, bytes]] = (),
         what: str,
     ) -> tuple[int, Mapping[str, int]]:
         """A FUSE file system, attached nowhere, served by a program of somebody else's in the view.
@@ -121,6 +122,8 @@ class Space(Protocol):
             source: an absolute path that it reads, if it does.
             lock: ``source`` is an image: fcntl.LOCK_EX, it will be written (EBUSY if it is mounted
                 already); LOCK_SH, it will be read. It is unlocked when the program has ended.
+            marks: (offset, bytes): the image has one of them, else EINVAL. For programs that serve
+                whatever they are given.
             what: what lines of the log begin with; what the program says goes there.
 
         Returns:

@@ -103,7 +103,8 @@ def viewmount() -> int:
                 os.fsencode(asked.type) or None, flags, os.fsencode(data),
             )  # fmt: skip
         except OSError as error:
-            complain("viewmount", f"{asked.directory}: {_why_not_mounted(asked, error)}")
+            why = _told(os.fsencode(asked.directory)) or _why_not_mounted(asked, error)
+            complain("viewmount", f"{asked.directory}: {why}")
             return FAILED
         return 0
 
@@ -184,6 +185,15 @@ def _be_inside() -> None:
     if session is None:
         raise Outside
     session.close()
+
+
+def _told(directory: bytes) -> str:
+    """What the view's supervisor knows beside the errno."""
+    session = inside()
+    if session is None:
+        return ""
+    with session:
+        return str(session.call("why", None, directory))
 
 
 def _why_not_mounted(asked: Namespace, error: OSError) -> str:

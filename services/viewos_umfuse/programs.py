@@ -23,6 +23,7 @@ class Program:
         everybody: it knows the option allow_other, and root's mount gets it.
         order: of its command line: %O options, %S source, %M mountpoint.
         owned: its files have owners; libfuse's uid= and gid= make them somebody else's.
+        marks: (offset, bytes) of which an image has one, where the program does not look itself.
     """
 
     name: str
@@ -37,13 +38,21 @@ class Program:
     everybody: bool = True
     order: str = "%O %S %M"
     owned: bool = False
+    marks: tuple[tuple[int, bytes], ...] = ()
 
 
 PROGRAMS: Final = {
     # Without fakeroot it refuses what the image's modes forbid to the owner; the kernel checks.
     "umfuseext2": Program("fuse2fs", "fuse2fs", writes=True, always=("fakeroot",), owned=True),
     # All its files are root's; rw+ is its word for "I mean it".
-    "umfusefat": Program("fusefat", "fusefat", writes=True, writable=("rw+",), owned=True),
+    "umfusefat": Program(
+        "fusefat",
+        "fusefat",
+        writes=True,
+        writable=("rw+",),
+        owned=True,
+        marks=((54, b"FAT1"), (82, b"FAT32")),  # BS_FilSysType: Microsoft's fatgen103
+    ),
     # Without -n it keeps a list of mounts in the home directory.
     "umfuseiso9660": Program("fuseiso", "fuseiso", first=("-n",), order="%S %M %O"),
     "umfusesquashfs": Program("squashfuse", "squashfuse"),

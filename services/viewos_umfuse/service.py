@@ -64,6 +64,10 @@ async def _hosted(request: MountRequest, wish: Wish) -> int:
     program = _program(request, wish)
     if request.target == b"/":
         raise OSError(errno.EBUSY, "umfuse: a program can't mount over the root directory")
+    if request.type != "umfuse":
+        # A descriptor of the path is not asked of who serves it: that may take long.
+        here = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        os.close(os.open(f"/proc/self/fd/{request.target_fd}", here))
     source, is_image = await request.space.aside(_source, request, wish, program)
     if wish.writable and not program.writes and program.image:
         raise OSError(errno.EROFS, f"umfuse: {program.name} can only read")
@@ -77,7 +81,9 @@ async def _hosted(request: MountRequest, wish: Wish) -> int:
         log.info("%s: %s", what, options.shown(words))
     reads = source if source.startswith(b"/") and not wish.nosource else None
     try:
-        tree, where = await request.space.host(words, request.target, reads, lock=lock, what=what)
+        tree, where = await request.space.host(
+            words, request.target, reads, lock=lock, marks=program.marks, what=what
+        )
     except OSError as error:
         if error.errno == errno.ENOPKG:
             name = os.path.basename(program.name)

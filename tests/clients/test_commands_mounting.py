@@ -124,6 +124,13 @@ def test_an_alias_is_set_and_forgotten(
     assert failed(run("um_fsalias", "x", "x")) == (1, line)
 
 
+def test_viewmount_says_why_where_the_supervisor_knows_more(
+    run: Run, mounts: FakeMounts, inside: FakeSupervisor
+) -> None:
+    told = failed(run("viewmount", "-t", "proc", "none", "/none/x"))
+    assert told == (32, "viewmount: /none/x: fuse2fs: no superblock\n")
+
+
 def test_viewmount_is_the_call_and_says_what_mount_says(run: Run, inside: FakeSupervisor) -> None:
     told = {
         ("-t", "nosuch", "none", "/"): "/: unknown filesystem type 'nosuch'",

@@ -109,6 +109,9 @@ class FakeMounts:
     def lost(self) -> dict[int, str]:
         return {3: "killed"}
 
+    def why(self, target: bytes) -> str:
+        return "fuse2fs: no superblock" if target == b"/none/x" else ""
+
     def alias(self, name: str, type: str) -> None:
         if name == type:
             raise OSError(errno.ELOOP, f"{type} stands for {name}")

@@ -47,8 +47,15 @@ def test_an_error_is_one_line_that_says_what_failed(supervisor: FakeSupervisor, 
         assert said == ("refused", f"can't unmount /busy: {os.strerror(16)}")
 
 
+def test_why_a_mount_failed_is_told_where_more_is_known_than_the_errno(supervisor, mounts):
+    with Session(supervisor.serverid) as session:
+        assert session.call("why", 0, b"/none/x") == "fuse2fs: no superblock"
+        assert session.call("why", 0, b"relative") == ""
+
+
 def test_a_view_without_a_file_service_mounts_nothing(supervisor: FakeSupervisor):
     with Session(supervisor.serverid) as session:
+        assert session.call("why", 0, b"/x") == ""
         assert session.call("mounts", 0) == []
         for verb, *params in (("mount", 0, "tmpfs", b"", b"", b"/m"), ("umount", 0, b"/m", 0)):
             assert "no file service" in refusal(session, verb, *params)[1]

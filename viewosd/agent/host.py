@@ -48,7 +48,9 @@ KILL_S: Final = 2.0
 TURN_S: Final = 1.0
 """How often is looked whether the supervisor that waits for us still lives."""
 KEPT: Final = 4096
-"""Bytes of what a program said last that are its error's text."""
+"""Bytes of what a program said last that are looked at for its error's text."""
+SHOWN: Final = 4
+"""Lines that its error's text has."""
 
 LINES: Final = 100
 """Lines of a program in a minute that the log has."""
@@ -76,7 +78,7 @@ def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job)
         unsafe.unshare(unsafe.CLONE_NEWNS)
         # What the system unmounts is to go here too, and nothing of ours is to be seen anywhere.
         unsafe.mount(None, b"/", None, MS_REC | MS_SLAVE)
-        image = lock(job.source, job.lock) if job.source and job.lock else -1
+        image = lock(job) if job.source and job.lock else -1
         host = Host(end, job, ours[0] is not None, image)
     except OSError as error:
         _refuse(end, error)
@@ -180,8 +182,7 @@ class Host:
                 return True
             if pid == self._probe:
                 self._probe = 0
-                if os.waitstatus_to_exitcode(status) not in _ENDED and not self._mounted:
-                    self._hand_over()
+                self._found(os.waitstatus_to_exitcode(status))
                 continue
             if pid == self._program:
                 self._status = os.waitstatus_to_exitcode(status)
@@ -193,6 +194,17 @@ class Host:
                 if not gone:
                     self._device = device_of(descendants(os.getpid()))
                     self._left = self._device < 0
+
+    def _found(self, code: int) -> None:
+        """What the probe was told."""
+        if code == errno.EIO:  # half an image: all that is asked will fail
+            self._kill()
+            self._hear()
+            why = f"its root directory can't be read: {os.strerror(code)}"
+            _refuse(self._end, OSError(code, self._why(why)))
+            os._exit(1)
+        if code not in _ENDED and not self._mounted:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         target = self._job.target
@@ -288,8 +300,10 @@ class Host:
 
     def _why(self, how: str) -> str:
         """The error's text: how it ended, and what it said last."""
-        said = [line for line in text(self._said).splitlines() if line.strip()]
-        return f"{self._name()}: {how}" + "".join(f"; {line.strip()}" for line in said[-3:])
+        said = [line.strip() for line in text(self._said).splitlines() if line.strip()]
+        if len(said) > SHOWN:  # it begins with what is wrong, or ends with it
+            said[SHOWN // 2 : -SHOWN // 2] = ["…"]
+        return "; ".join([f"{self._name()}: {how}", *said])
 
     def _kill(self) -> None:
         """End all that was started."""

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shutil import which
 from typing import Any, Final, NoReturn
@@ -32,6 +32,7 @@ class Job:
         lock: what ``source`` is: fcntl.LOCK_EX, an image that will be written; LOCK_SH, one that
             will not be; 0, something else.
         what: what log lines begin with.
+        marks: (offset, bytes): an image has one of them, if there are any.
     """
 
     argv: list[bytes]
@@ -40,6 +41,7 @@ class Job:
     source: bytes | None
     lock: int
     what: str
+    marks: Sequence[tuple[int, bytes]] = ()
 
 
 MISSING: Final = 127
@@ -71,17 +73,24 @@ def be_program(job: Job, output: int, ordinary: bool) -> NoReturn:
         os._exit(126)
 
 
-def lock(path: bytes, how: int) -> int:
+def lock(job: Job) -> int:
     """The image, open and locked: two writers would destroy it, and a writer what a reader sees."""
-    access = os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY
-    fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
+    assert job.source is not None
+    access = os.O_RDWR if job.lock == fcntl.LOCK_EX else os.O_RDONLY
+    fd = os.open(job.source, access | os.O_CLOEXEC | os.O_NONBLOCK)
+    name = text(job.source)
     try:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise OSError(errno.EISDIR, f"{text(path)} is a directory, no image")
-        fcntl.flock(fd, how | fcntl.LOCK_NB)
+            raise OSError(errno.EISDIR, f"{name} is a directory, no image")
+        # We have every right over what is the owner's; the program has not: access(2), NOTES.
+        if not os.access(f"/proc/self/fd/{fd}", os.W_OK if access == os.O_RDWR else os.R_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if job.marks and not any(os.pread(fd, len(m), at) == m for at, m in job.marks):
+            raise OSError(errno.EINVAL, f"{name} is no image that {text(job.argv[0])} can read")
+        fcntl.flock(fd, job.lock | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise OSError(errno.EBUSY, f"{text(path)} is mounted already") from None
+        raise OSError(errno.EBUSY, f"{name} is mounted already") from None
     except OSError:
         os.close(fd)
         raise

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import trio
@@ -143,6 +143,13 @@ async def _either(fd: int, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def job(argv: Any, target: bytes, source: bytes | None, lock: int, what: str) -> Job:
+def job(
+    argv: Any,
+    target: bytes,
+    source: bytes | None,
+    lock: int,
+    what: str,
+    marks: Sequence[tuple[int, bytes]],
+) -> Job:
     """A job with the environment of the view's owner."""
-    return Job([os.fsencode(a) for a in argv], dict(os.environb), target, source, lock, what)
+    return Job([os.fsencode(a) for a in argv], dict(os.environb), target, source, lock, what, marks)

@@ -290,10 +290,11 @@ class ViewSpace(SpaceCalls):
         source: bytes | None = None,
         *,
         lock: int = 0,
+        marks: Sequence[tuple[int, bytes]] = (),
         what: str,
     ) -> tuple[int, Mapping[str, int]]:
         self.agent()  # or there would be no namespaces
-        job = hosts.job(argv, target, source, lock, what)
+        job = hosts.job(argv, target, source, lock, what, marks)
         return await hosts.start(self._helpers, self.namespaces, job)
 
     async def ended(self, where: Mapping[str, int]) -> bool:

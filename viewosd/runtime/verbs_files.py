@@ -1,4 +1,4 @@
-"""The verbs "mount", "umount", "mounts", "fsalias": the file tree of a view, as its owner.
+"""The verbs "mount", "umount", "why", "mounts", "fsalias": the file tree of a view, as its owner.
 
 Paths are absolute, of the view. What mount(8) would make flags of stands among the options:
 ``bind``, ``remount``, ``ro``. Outside of the view nobody may mount in it; here its owner may.
@@ -22,6 +22,7 @@ class Mounts(Protocol):
     def listing(self) -> list[tuple[Mounted, str]]: ...
     def lost(self) -> dict[int, str]: ...
     def alias(self, name: str, type: str) -> None: ...
+    def why(self, target: bytes) -> str: ...
 
 
 class Spaces(Protocol):
@@ -62,6 +63,12 @@ async def umount(sv: Supervisor, ask: Ask, view: int | None, target: bytes, flag
         await _mounts(sv, ask.view).umount(target, flags)
     except OSError as error:
         raise _refusal(f"can't unmount {os.fsdecode(target)}", error) from error
+
+
+async def why(sv: Supervisor, ask: Ask, view: int | None, target: bytes) -> Any:
+    """Why a mount(2) there has failed, for whoever asked for it: a line, once."""
+    found = sv.spaces.mounting(ask.view)
+    return "" if found is None else found.why(target)
 
 
 async def mounts(sv: Supervisor, ask: Ask, view: int | None) -> Any:
@@ -113,5 +120,6 @@ def _refusal(what: str, error: Exception) -> Refusal:
 
 HANDLERS["mount"] = mount
 HANDLERS["umount"] = umount
+HANDLERS["why"] = why
 HANDLERS["mounts"] = mounts
 HANDLERS["fsalias"] = fsalias

@@ -160,6 +160,7 @@ class FakeSpace:
         source: bytes | None = None,
         *,
         lock: int = 0,
+        marks: Sequence[tuple[int, bytes]] = (),
         what: str,
     ) -> tuple[int, Mapping[str, int]]:
         self._called("host", argv=list(argv), target=target, source=source, lock=lock, what=what)

@@ -95,6 +95,7 @@ VERBS: Final[dict[str, Verb]] = {
     "fsalias": Verb(
         _OWNER, view=_VIEW, alias=Kind(str, 1, 255), type=Kind(str, 0, 255)
     ),  # nil; "": no more
+    "why": Verb(_OWNER, view=_VIEW, target=_PATH),  # a line: a mount(2) there failed; "": as errno
     "mounts": Verb(
         _ANY, view=_VIEW
     ),  # [{id, type, source, target, options, service, permanent, lost}]; lost: why, or ""

@@ -94,6 +94,25 @@ def need(*programs: str) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}")
 
 
+def server_of(program: str, image: Path) -> int:
+    """The process id of the program that serves an image."""
+
+    def serves(process: Path) -> bool:
+        words = words_of(process)
+        return words[0].endswith(os.fsencode(program)) and bytes(image) in words
+
+    (found,) = (int(one.name) for one in Path("/proc").glob("[0-9]*") if serves(one))
+    return found
+
+
+def words_of(process: Path) -> list[bytes]:
+    """Its command line; one empty word of one that is gone."""
+    try:
+        return (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
+
+
 def look(puppet: Puppet, path: Path) -> Listing:
     """What a tree looks like in a view."""
     status, out, err = puppet.ask(f"run({sys.executable!r}, '-c', {LOOK!r}, {str(path)!r})")

@@ -12,7 +12,7 @@ import pytest
 from helpers.puppets import Puppet, Stage
 from helpers.waiting import until
 
-from .conftest import Place, look, mount, mounts, need, umount
+from .conftest import Place, look, mount, mounts, need, server_of, umount
 
 
 def clean(image: Path) -> bool:
@@ -208,12 +208,7 @@ def test_mount_2_itself_makes_it_too(puppet: Puppet, place: Place, ext4: Path, w
 def test_a_program_that_is_killed_is_told_of_and_can_be_unmounted(stage, place, ext4: Path):
     puppet = stage.run("-p", "umfuse")
     assert mount(puppet, "umfuseext2", ext4, place.point) == ""
-    (server,) = (
-        int(one.name)
-        for one in Path("/proc").glob("[0-9]*")
-        if str(ext4).encode() in _command_line(one)
-    )
-    os.kill(server, 9)
+    os.kill(server_of("fuse2fs", ext4), 9)
     listed = f"os.listdir({str(place.point)!r})"
     until(lambda: "not connected" in str(puppet.ask(listed)), "the end of the server")
     until(lambda: "fuse2fs has ended with signal 9" in stage.log(), "the log to say it")
@@ -221,11 +216,3 @@ def test_a_program_that_is_killed_is_told_of_and_can_be_unmounted(stage, place, 
     assert puppet.ask(listed) == []
     assert mount(puppet, "umfuseext2", ext4, place.point) == ""
     umount(puppet, place.point)
-
-
-def _command_line(process: Path) -> bytes:
-    try:
-        line = (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
-    return line if line.startswith(b"fuse2fs") else b""

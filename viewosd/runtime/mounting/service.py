@@ -81,6 +81,10 @@ class Mounting(ContextCalls, TreeCalls):
         self.mounter.alias(name, type)
         self.remember()
 
+    def why(self, target: bytes) -> str:
+        """Why a mount on what was called so has just failed; "" if the errno says as much."""
+        return self.mounter.said.pop(target, "")
+
     def in_use(self, service: Service) -> int:
         """How many mounts of a service there are."""
         return sum(record.service == service.name for record in self.records.all)
