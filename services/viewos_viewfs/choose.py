@@ -42,7 +42,7 @@ class Facts:
 
     Attributes:
         mode, vstat: as asked for.
-        owner_mapped: root's view, or the target belongs to the view's owner.
+        owner_mapped: root's view, or the target belongs to the view's owner and their group.
         overlay: the kernel has overlayfs, and lets this view mount it (ordinary users since 5.11).
         layer_fs: type of the file system that takes the changes.
         xattrs: that file system has the extended attributes that overlays are made of.

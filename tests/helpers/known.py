@@ -33,9 +33,8 @@ PATHS = (
     Known(
         "*",
         "user",
-        "owners 5|access_control_lists*",
-        "an id that the view's user namespace lacks: EINVAL, not EPERM, before rights are looked "
-        "at (fs/open.c:chown_common(), fs/posix_acl.c)",
+        "access_control_lists*",
+        "an id that the view's user namespace lacks can't be in a list: EINVAL (fs/posix_acl.c)",
     ),
     Known(
         "cow",

@@ -26,6 +26,7 @@ from .armory import BESIDES
 from .captive import Captive, name_of
 from .entering import Outside, enter, mnt_of
 from .hosts import FLUSH_S
+from .ids import UnmappedIds
 from .latecomers import Latecomers
 from .space import ViewSpace
 from .spawn import Program
@@ -95,7 +96,7 @@ class Spaces:
         space.replaced = replaced
         mounting = self._mountings[view.id] = Mounting(view, space)
         mounting.remember = self._supervisor.save
-        view.inner = [mounting]
+        view.inner = [mounting, UnmappedIds(space)] if space.ordinary else [mounting]
         view.rebuild()
 
     def place(self, program: Program, view: View) -> Program:
