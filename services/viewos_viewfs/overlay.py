@@ -54,6 +54,11 @@ async def make(
     rest: Options = [("upperdir", upper), ("workdir", work)]
     # What is written must be understood by diff and commit, and by every kernel.
     rest += [("userxattr", None)] if user else [("redirect_dir", "off"), ("metacopy", "off")]
+    if len({os.fstat(fd).st_dev for fd in (*lowers, upper)}) > 1:
+        # Else every file has another st_dev than its directory, for which tar --one-file-system
+        # and du -x leave it out, and readdir(3) other numbers than stat(2) (overlayfs.rst, Inode
+        # properties). In one file system it is useless, and the kernel's log says so.
+        rest.append(("xino", "on"))
     try:
         return await space.create(
             "overlay", [("source", source), *(("lowerdir+", fd) for fd in lowers), *rest]
