@@ -83,6 +83,11 @@ class FileTree:
     where `SetAttr.kill_suidgid` says so. Else the kernel asks for that xattr at each write."""
     applies_umask: ClassVar[bool] = False
     """``mode`` comes as the program said it: for trees with default ACLs."""
+    posix_acl: bool = False
+    """It keeps access control lists, `system.posix_acl_access` and `_default`, as extended
+    attributes whose mask is the group's permissions: acl(5). The kernel checks by them, so never
+    say this of a tree that is served ``unchecked``. Without it the two are attributes like others
+    where the mount belongs to root's user namespace, and ENOTSUP elsewhere."""
     cache_symlinks: ClassVar[bool] = False
     """A symbolic link's target never changes."""
     interruptible: ClassVar[bool] = False

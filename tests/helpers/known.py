@@ -77,6 +77,12 @@ PATHS = (
         "devices*",
         "with vstat an ordinary user makes device nodes (docs/viewfs.md); they can't be opened",
     ),
+    Known(
+        "vstat",
+        "user",
+        "inherited_lists*",
+        "no access control lists where the kernel does not check: ENOTSUP (docs/viewfs.md)",
+    ),
     Known("merge", "root user", "unnamed_file*", "merge has no unnamed files; programs go without"),
     Known(
         "vstat",

@@ -693,6 +693,28 @@ def access_control_lists() -> object:
 
 
 @check
+def inherited_lists() -> object:
+    entries = (1, 7, -1), (2, 7, os.getuid()), (4, 5, -1), (0x10, 7, -1), (0x20, 0, -1)
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    os.mkdir("made")
+    for directory in ("made", "sub"):
+        os.setxattr(directory, "system.posix_acl_default", acl)
+    for mask in (0o077, 0o022, 0):
+        os.umask(mask)
+        os.close(os.open(f"made/file{mask}", os.O_CREAT, 0o666))
+        os.mkdir(f"made/dir{mask}", 0o2750)
+        os.mkfifo(f"made/fifo{mask}", 0o606)
+    os.close(os.open("made/closed", os.O_CREAT, 0))
+    os.unlink("sub/inner")
+    write("sub/inner", b"made in its place")
+    paths = sorted([f"made/{name}" for name in os.listdir("made")] + ["sub/inner"])
+    lists = [
+        [os.getxattr(path, name).hex() for name in sorted(os.listxattr(path))] for path in paths
+    ]
+    return [oct(os.stat(path).st_mode) for path in paths], lists
+
+
+@check
 def modes() -> object:
     found = []
     for mode in (0, 0o7, 0o640, 0o1755, 0o2711, 0o4755, 0o6777):

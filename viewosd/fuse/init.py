@@ -46,6 +46,7 @@ def wanted(tree: FileTree) -> int:
         abi.FUSE_PASSTHROUGH: tree.passthrough and not tree.writeback,
         abi.FUSE_HANDLE_KILLPRIV_V2: tree.killpriv,
         abi.FUSE_DONT_MASK: tree.applies_umask,
+        abi.FUSE_POSIX_ACL: tree.posix_acl,
         abi.FUSE_CACHE_SYMLINKS: tree.cache_symlinks,
     }
     return _ALWAYS | sum(flag for flag, yes in wish.items() if yes)

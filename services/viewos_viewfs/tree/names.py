@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from viewosd.filetree import Context
 
-from . import store
+from . import acl, store
 from .changes import DENIED, Changes
 from .listing import is_empty
 from .location import Fd, Location
@@ -219,13 +219,16 @@ class Names:
         if self.changes.goes_really(parent, b""):
             raise OSError(errno.EOPNOTSUPP, "a file without a name can't be made here")
         work = self.changes.copyup.work
-        real, uid, gid, virtual = self._kept(parent, stat.S_IFREG | mode, 0, context, True, True)
+        default = acl.default_of(self.union.location(parent))
+        mode, access = _permitted(stat.S_IFREG | mode, context, default)
+        real, uid, gid, virtual = self._kept(parent, mode, 0, context, True, True)
         fd = os.open(b".", os.O_TMPFILE | os.O_RDWR, 0o600, dir_fd=work.fd.fd)
         try:
             held = Fd(os.open(b"/proc/self/fd/%d" % fd, os.O_PATH))
             there = Location(held)
             store.set_owner(there, uid, gid)
             store.set_mode(there, real)
+            acl.give(there, mode, default, access)
             store.set_virtual(there, virtual, NOTHING, must=self.union.rights.vstat)
             return self.union.nameless(held, virtual), fd
         except BaseException:
@@ -270,13 +273,16 @@ class Names:
     ) -> int:
         """Make something in a directory: the parent's part, or `work`."""
         in_work = upper and directory is self.changes.copyup.work.fd
+        default = b"" if stat.S_ISLNK(mode) else acl.default_of(self.union.location(parent))
+        mode, access = _permitted(mode, context, default)
         real, uid, gid, virtual = self._kept(parent, mode, rdev, context, upper, in_work)
         perm, there = stat.S_IMODE(real), Location(directory, name)
         fd = store.make(directory, name, real, perm & 0o1777, rdev, target)
         try:
             store.set_owner(there, uid, gid)
-            if perm & (self._umask | ~0o1777):
+            if default or perm & (self._umask | ~0o1777):
                 store.set_mode(there, real)
+                acl.give(there, mode, default, access)
             store.set_virtual(there, virtual, NOTHING, must=self.union.rights.vstat)
         except BaseException:
             if fd != -1:
@@ -285,6 +291,11 @@ class Names:
                 remove(directory, name)
             raise
         return fd
+
+
+def _permitted(mode: int, context: Context, default: bytes) -> tuple[int, bytes]:
+    """The mode of something new, by the umask or its directory's list; and its access list."""
+    return acl.inherited(default, mode) if default else (mode & ~context.umask, b"")
 
 
 def _remove(directory: Fd, name: bytes, node: Node) -> None:

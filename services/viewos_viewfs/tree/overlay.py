@@ -28,7 +28,7 @@ from .location import DIRECTORY
 from .moving import Moving
 from .names import Names
 from .node import Node, excepted
-from .rights import Ranges, Rights
+from .rights import Ranges, Rights, kernel_checks
 from .union import COW, MERGE, MINCOW, Layers, Union
 from .work import Work
 
@@ -46,6 +46,7 @@ class Overlay(FileTree):
 
     negative_s = 1.0
     killpriv = True
+    applies_umask = True
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Overlay(FileTree):
             raise ValueError("an overlay needs an upper directory")
         uid = os.geteuid() if owner_uid is None else owner_uid
         gid = os.getegid() if owner_gid is None else owner_gid
+        self.posix_acl = kernel_checks(uid, vstat)
         prefix = "trusted" if uid == 0 else "user"
         count = uppers + lowers
         layers = [
