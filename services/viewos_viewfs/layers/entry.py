@@ -175,6 +175,8 @@ def same_content(a: tuple[int, str, Entry], b: tuple[int, str, Entry]) -> bool:
         return True
     if one.st.st_size != other.st.st_size:
         return False
+    if not one.st.st_size:  # a lock file, which the user may perhaps not read
+        return True
     try:
         with opened(*a[:2]) as x, opened(*b[:2]) as y:
             while chunk := os.read(x, _CHUNK):

@@ -142,10 +142,13 @@ class Attributes:
         return store.link_target(self._union.location(node), self._union.stat(node))
 
     def access(self, node: Node, mask: int) -> None:
-        """Where the kernel does not check: all that can be read may be written, in a copy."""
+        """Where the kernel does not check: all that can be read, or is empty, may be written, in a
+        copy.
+        """
         there, asked = self._union.location(node), mask
         if not self._changes.really(node) and asked & os.W_OK and not node.in_upper:
-            asked = asked & ~os.W_OK | os.R_OK
+            empty = stat.S_ISREG(node.type) and not there.stat().st_size
+            asked = asked & os.X_OK if empty else asked & ~os.W_OK | os.R_OK
         allowed = there.access(asked)
         if stat.S_ISREG(node.type) and asked & os.X_OK:
             mode = self._union.attr(node).mode

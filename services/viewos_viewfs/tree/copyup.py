@@ -165,7 +165,8 @@ class CopyUp:
         """Make a copy in `work`; a descriptor of it (-1: none), and what is virtual of it."""
         rights = self.union.rights
         source, there = self.union.location(node), self.work.at(temp)
-        mode, uid, gid, virtual = rights.split(*rights.true(st, node.virtual))
+        meant = rights.true(st, node.virtual)
+        mode, uid, gid, virtual = rights.split(*meant, empty=st.st_size == 0)
         target = store.link_target(source, st) if stat.S_ISLNK(node.type) else b""
         fd = store.make(self.work.fd, temp, mode, 0o700, st.st_rdev, target)
         try:
@@ -186,7 +187,7 @@ class CopyUp:
     def _copy_data(
         self, node: Node, source: Location, st: os.stat_result, target: int, limit: int | None
     ) -> None:
-        if limit == 0:
+        if limit == 0 or st.st_size == 0:
             return
         if node.open is not None and node.open.read != -1:
             copy_data(node.open.read, target, st.st_size, limit)

@@ -33,7 +33,7 @@ class Files:
         if writes and opened.write == -1:
             self._open_to_write(node, opened, reads)
         if opened.read == -1 and (reads or opened.write == -1):
-            opened.replace(self._open_to_read(node), opened.write)
+            self._open_to_read(node, opened, writes)
         return self.opened(node, opened)
 
     def opened(self, node: Node, opened: Open) -> Opened:
@@ -132,12 +132,21 @@ class Files:
                 self._open_to_write(node, opened, True)
         return opened.write
 
-    def _open_to_read(self, node: Node) -> int:
+    def _open_to_read(self, node: Node, opened: Open, writes: bool) -> None:
         there = self._union.location(node)
         if node.layer.upper:
-            return there.open(os.O_RDONLY)
-        rights = self._union.rights
-        return open_source(there, rights.root or there.stat().st_uid == rights.uid)
+            opened.replace(there.open(os.O_RDONLY), opened.write)
+            return
+        st, rights = there.stat(), self._union.rights
+        try:
+            fd = open_source(there, rights.root or st.st_uid == rights.uid)
+        except PermissionError:
+            if not writes or st.st_size or self._changes.really(node):
+                raise
+            self._changes.copyup.up(node)  # it is empty: nothing is read
+            self._open_there(node, opened, True)
+        else:
+            opened.replace(fd, opened.write)
 
     def _open_to_write(self, node: Node, opened: Open, reads: bool) -> None:
         """Open where it is, if that may be written; else it is copied up at the first write."""

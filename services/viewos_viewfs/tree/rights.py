@@ -4,7 +4,8 @@ Root keeps owners and modes as they are. An ordinary user can't, and the kernel 
 a file whose owner has no number in the mount's user namespace (fs/namei.c:inode_permission(),
 HAS_UNMAPPED_ID). So, without ``vstat``, what belongs to others is shown as the user's own, and the
 user's bits in its mode say what he may do: read and execute what he may outside, write besides what
-he may copy. Once copied up it is the user's own, with those bits; the true owner is kept beside.
+he may copy, which takes no right if it is empty. Once copied up it is the user's own, with those
+bits; the true owner is kept beside.
 
 With ``vstat`` the true, or virtual, attributes are shown, ids that have no number in the namespace
 as the user's; then the kernel must not check (`kernel_checks`), and our own calls do.
@@ -66,7 +67,7 @@ class Rights:
             if virtual.uid is None and virtual.mode is not None:
                 mode = stat.S_IFMT(mode) | virtual.mode & _PERM
         elif uid != self.uid:
-            mode = self.effective(mode, gid)
+            mode = self.effective(mode, gid, empty=st.st_size == 0)
         return mode, self.uid, _mapped(gid, self._gids, self.gid), st.st_rdev
 
     def true(self, st: os.stat_result, virtual: Virtual) -> tuple[int, int, int, int]:
@@ -79,20 +80,29 @@ class Rights:
         rdev = st.st_rdev if virtual.rdev is None else virtual.rdev
         return mode, uid, gid, rdev
 
-    def effective(self, mode: int, gid: int) -> int:
-        """The mode of somebody else's file, with what the user may do where his own bits are."""
+    def effective(self, mode: int, gid: int, *, empty: bool = False) -> int:
+        """The mode of somebody else's file, with what the user may do where his own bits are.
+
+        Args:
+            empty: nothing has to be read to copy it, so it may be written. Lock files are such.
+        """
         kind = stat.S_IFMT(mode)
         if kind == stat.S_IFLNK:
             return mode
         may = (mode >> 3 if gid in self._groups else mode) & 0o7
-        if self._copies and kind == stat.S_IFREG and may & 0o4:
-            may |= 0o2
+        if self._copies and kind == stat.S_IFREG and (may & 0o4 or empty):
+            may |= 0o6 if empty else 0o2
         if self._copies and kind == stat.S_IFDIR and may & 0o1:
             may |= 0o2
         return mode & ~0o700 | may << 6
 
-    def split(self, mode: int, uid: int, gid: int, rdev: int) -> tuple[int, int, int, Virtual]:
+    def split(
+        self, mode: int, uid: int, gid: int, rdev: int, *, empty: bool = False
+    ) -> tuple[int, int, int, Virtual]:
         """How something with these attributes is stored in the upper layer.
+
+        Args:
+            empty: see `effective`.
 
         Returns:
             Mode with type, uid and gid to give it for real (-1: leave), and what is virtual. The
@@ -104,7 +114,7 @@ class Rights:
         if self.vstat:
             return self._split_virtually(kind, perm, uid, gid, rdev)
         foreign = uid != self.uid
-        real = stat.S_IMODE(self.effective(mode, gid)) if foreign else perm
+        real = stat.S_IMODE(self.effective(mode, gid, empty=empty)) if foreign else perm
         if kind == stat.S_IFDIR:
             real |= 0o700  # for us, who have to work in it
         group = gid if gid in self._groups else -1

@@ -108,6 +108,22 @@ def test_cow_changes_what_the_user_may_not_write(roots):
 
 
 @pytest.mark.parametrize("vstat", [False, True])
+def test_an_empty_file_that_the_user_may_not_read_is_locked_and_written_in_a_copy(roots, vstat):
+    roots.below.write(b"lock", b"", 0, 0o640)
+
+    def work(fs):
+        with failing(errno.EACCES):
+            fs.open(b"lock", os.O_RDONLY)
+        handle = fs.open(b"lock", os.O_RDWR)
+        fs.pwrite(handle, b"pid", 0)
+        fs.close(handle)
+        return fs.read(b"lock"), oct(stat.S_IMODE(fs.lstat(b"lock").st_mode))
+
+    assert as_user(roots, "cow", work, vstat=vstat) == (b"pid", "0o640")
+    assert (roots.lower / "lock").read_bytes() == b""
+
+
+@pytest.mark.parametrize("vstat", [False, True])
 def test_the_root_of_a_new_layer_is_like_what_it_lies_over(roots, vstat):
     os.chmod(roots.lower, 0o751)
     os.utime(roots.lower, ns=(5, 10**18))
