@@ -123,9 +123,17 @@ def _found(on: On, part: Part, paths: list[str] | None) -> Iterator[tuple[Change
         stack.callback(os.close, upper)
         target = part.open_target(on.target)
         stack.callback(os.close, target)
-        found: Iterable[Change] = Walk(upper, target).changes()
-        for change in found if paths is None else select(list(found), paths):
-            yield change, upper, target
+        walk = Walk(upper, target)
+        found: Iterable[Change] = walk.changes()
+        try:
+            for change in found if paths is None else select(list(found), paths):
+                yield change, upper, target
+        except OSError as error:
+            error.filename = shown(shown(on.target, part.below), error.filename or "")
+            raise
+        for path in walk.closed:
+            where = printable(shown(shown(on.target, part.below), path))
+            print(f"viewos diff: {where}: can't be read; compared with nothing", file=sys.stderr)
 
 
 def _commit(asked: Namespace, every: Sequence[On]) -> int:
@@ -136,6 +144,10 @@ def _commit(asked: Namespace, every: Sequence[On]) -> int:
         except Refused as refused:
             _say_refused(refused, on.target)
             return 1
+        except OSError as error:
+            if isinstance(error.filename, str) and not error.filename.startswith("/"):
+                error.filename = shown(on.target, error.filename)
+            raise
         done += committed.done
         for path in committed.skipped:
             where = printable(shown(on.target, path))

@@ -18,8 +18,8 @@ are marked opaque first, which says for ever what overlayfs holds true now.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,11 +88,24 @@ def commit(
             there = part.open_target(target)
             stack.callback(os.close, there)
             one = _Commit(layer, part, upper, there, mounted, step)
-            one.plan(inner, force)
+            with _named(part):
+                one.plan(inner, force)
             commits.append(one)
         for one in commits:
-            one.run(done)
+            with _named(one.part):
+                one.run(done)
     return done
+
+
+@contextmanager
+def _named(part: Part) -> Iterator[None]:
+    """Errors name paths counted from the target of the layer."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, str) and not error.filename.startswith("/"):
+            error.filename = "/".join(filter(None, (part.below, error.filename)))
+        raise
 
 
 class _Commit:
@@ -122,8 +135,9 @@ class _Commit:
         if self.origins.token:
             parents = {path.rpartition("/")[0] for path in self.origins.entries}
             Performer(self.upper, self.target, self.origins.token, step=self.step).clean(parents)
-        self.changes = select(list(Walk(self.upper, self.target).changes()), paths)
-        self._refuse(self.changes, force)
+        walk = Walk(self.upper, self.target)
+        self.changes = select(list(walk.changes()), paths)
+        self._refuse(self.changes, walk.closed, force)
 
     def run(self, committed: Committed) -> None:
         """Do it."""
@@ -144,8 +158,8 @@ class _Commit:
         """Counted from the target of the layer."""
         return "/".join(filter(None, (self.part.below, path)))
 
-    def _refuse(self, changes: Sequence[Change], force: bool) -> None:
-        if reasons := list(problems(changes, self.upper, self.target)):
+    def _refuse(self, changes: Sequence[Change], closed: Sequence[str], force: bool) -> None:
+        if reasons := list(problems(changes, closed, self.target)):
             raise Refused([(self._shown(path), why) for path, why in reasons], conflicts=False)
         created = self.layer.created_ns()
         told = [(c.path, conflict(c, self.upper, created, self.origins)) for c in changes]

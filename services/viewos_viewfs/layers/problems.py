@@ -14,8 +14,14 @@ from .unsafe import birth, open_beneath
 _CLOSED_TO_USERS: Final = ("trusted.", "security.")
 
 
-def problems(changes: Sequence[Change], upper: int, target: int) -> Iterator[tuple[str, str]]:
-    """Path and reason of everything that this process may not or can't do there."""
+def problems(
+    changes: Sequence[Change], closed: Sequence[str], target: int
+) -> Iterator[tuple[str, str]]:
+    """Path and reason of everything that this process may not or can't do there.
+
+    Args:
+        closed: directories of the target that can't be read.
+    """
     root = os.geteuid() == 0
     groups = {os.getegid(), *os.getgroups()}
     made = {change.path for change in changes if change.makes_directory}
@@ -30,6 +36,8 @@ def problems(changes: Sequence[Change], upper: int, target: int) -> Iterator[tup
                 yield change.path, cache[parent]
             elif reason := _kept(target, parent, change, root):
                 yield change.path, reason
+        if change.path in closed and (change.new is None or not change.new.is_dir):
+            yield change.path, "it can't be read, and so not emptied"
         if change.new is not None and (reason := _needs_root(change, root, groups)):
             yield change.path, reason
     yield from _space(changes, target)
@@ -37,7 +45,10 @@ def problems(changes: Sequence[Change], upper: int, target: int) -> Iterator[tup
 
 def _closed(target: int, parent: str) -> str:
     """Why names in a directory of the target can't be changed, or ""."""
-    fd = open_beneath(target, parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fd = open_beneath(target, parent, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return "its directory can't be read"
     try:
         if not os.access(f"/proc/self/fd/{fd}", os.W_OK | os.X_OK, effective_ids=True):
             if os.fstatvfs(fd).f_flag & os.ST_RDONLY:

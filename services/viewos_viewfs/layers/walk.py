@@ -3,6 +3,9 @@
 Parents come before what is in them, names in the order of their bytes. Nothing is followed: each
 directory is opened from its parent's descriptor, and one that is a mount point outside is refused,
 for what the view saw there lies hidden below the mount.
+
+A directory of the target that we may not read counts as empty: an ordinary user's view did not see
+what is in it either.
 """
 
 from __future__ import annotations
@@ -23,7 +26,11 @@ _Items = Iterator["Change | _Items"]
 
 
 class Walk:
-    """One pass; `changes` yields what it finds, once."""
+    """One pass; `changes` yields what it finds, once.
+
+    Attributes:
+        closed: directories of the target that were met and could not be read.
+    """
 
     def __init__(self, upper: int, target: int) -> None:
         """
@@ -33,6 +40,7 @@ class Walk:
         """
         self._upper = open_beneath(upper, "", _DIRECTORY)
         self._target = open_beneath(target, "", _DIRECTORY)
+        self.closed: list[str] = []
         self._links: dict[tuple[int, int], tuple[str, tuple[int, int] | None]] = {}
         """Files of several names: their first path, and the target's file at it."""
 
@@ -93,7 +101,7 @@ class Walk:
         old = look(target, name) if target is not None else None
         inside = None
         if target is not None and old is not None and old.is_dir:
-            inside = _enter(target, name, path)
+            inside = self._enter_target(target, name, path)
         if upper is None or new is None or new.whiteout:
             if old is not None:
                 yield Change(path, Kind.DELETED, None, old, birth=since)
@@ -108,6 +116,13 @@ class Walk:
             yield self._directory(path, down, inside, opaque or new.opaque, since)
         elif inside is not None:
             yield self._directory(path, None, inside, True, since)
+
+    def _enter_target(self, target: int, name: str, path: str) -> int | None:
+        try:
+            return _enter(target, name, path)
+        except PermissionError:
+            self.closed.append(path)
+            return None
 
     def _compare(self, path: str, here: _At, there: _At | None, birth: str) -> Change | None:
         new, old = here[2], there[2] if there is not None else None
