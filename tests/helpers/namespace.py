@@ -175,6 +175,7 @@ async def namespace(
         space = await ViewSpace._make(helpers, parent and parent.namespaces, ordinary)
     except (OSError, ViewError) as error:
         pytest.skip(f"needs namespaces: {error}")
+    pid = space.pid
     place = Path(tempfile.mkdtemp(prefix="viewos-mounting-")).resolve()
     try:
         here = Here(space, services, place)
@@ -183,10 +184,13 @@ async def namespace(
             here.take(number)
         await here.mounting.stop()
     finally:
-        pid = space.pid
+        # First what needs nobody: a test that is ended because the agent does not end leaves no
+        # directory. To remove a mountpoint takes away what another namespace has mounted on it.
         space.close()
-        os.waitpid(pid, 0)
-        shutil.rmtree(place, ignore_errors=True)
+        try:
+            shutil.rmtree(place)
+        finally:
+            os.waitpid(pid, 0)
 
 
 __all__ = ["Binder", "Here", "Inside", "Return", "namespace"]

@@ -231,3 +231,23 @@ def test_a_mount_that_makes_its_service_hook_more_is_made_once(stage, point, thr
     assert puppet.ask(f"call('umount2', {bytes(point)!r}, 0)") == 0
     until(lambda: puppet.ask("os.getppid()") == parent, "the hook to be gone")
     assert listing(puppet, point) == ["real"]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_layer_that_nobody_named_is_gone_when_viewos_run_returns(user_stage, scratch, killed):
+    place = scratch / f"layer-{os.urandom(4).hex()}"
+    for path in (place, place / "below", place / "data"):
+        path.mkdir()
+        os.chown(path, user_stage.user.uid, user_stage.user.uid)
+    puppet = user_stage.run(
+        "--cow", str(place / "below"), env={"XDG_DATA_HOME": str(place / "data")}
+    )
+    for number in range(200):
+        puppet.ask(f"open('{place}/below/{number}', 'w').close()")
+    layers = place / "data" / "viewos" / "layers"
+    assert len(list(layers.iterdir())) == 1
+    if killed:
+        user_stage.kill_supervisor()
+    puppet.close()
+    user_stage.keepers[-1].wait()
+    assert (list(layers.iterdir()), list((place / "below").iterdir())) == ([], [])

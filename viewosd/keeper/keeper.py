@@ -47,6 +47,8 @@ _FROM_TERMINAL: Final = {
 }  # fmt: skip
 _TAKING_OVER_S: Final = 30.0
 """How long PROG's end waits for a successor that has only just been started."""
+_ENDING_S: Final = 10.0
+"""How long it waits for that successor to end, if nothing else is left."""
 _ENDING: Final = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
 
 
@@ -111,8 +113,16 @@ class Keeper:
         while self._link.open and not self._taken_over and time.monotonic() < until:
             poller.poll(100)
             self._listen()
-        if self._link.open:
-            self._link.tell("ended")  # our end is no hang-up
+        if not self._link.open:
+            return
+        self._link.tell("ended")  # our end is no hang-up
+        # If nothing else is left of the view the successor ends too, and what it had on disk is
+        # gone before we are.
+        until = time.monotonic() + _ENDING_S
+        while self._link.open and time.monotonic() < until:
+            poller.poll(100)
+            if self._listen() is not None:
+                return
 
     def _prepare(self) -> None:
         plan = self._plan

@@ -98,8 +98,8 @@ class Prog:
         for line in self._link.hear():
             if line == "continue":
                 self._go_on()
-            elif line == "ended":
-                self.waitstatus, self._reported = 0, True
+            elif line == "ended":  # and our keeper would know when nothing of the view is left
+                self.waitstatus, self._told = 0, True
             elif line.startswith("signal "):
                 self._signal(int(line.split()[1]))
                 self._link.tell("signalled")

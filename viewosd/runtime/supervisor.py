@@ -39,6 +39,8 @@ log = logging.getLogger("viewosd")
 
 DEEPEST: Final = 64
 """How many branches may be nested below the first view, as in View-OS (sizeof(long) * 8)."""
+CLOSING_S: Final = 2.0
+"""How long listeners may outlive the last process before PROG's end is told without ours."""
 BEAT_S: Final = 0.5
 """How often the keeper's watchdog is told that all is well; far below `succession.HANGS_S`."""
 
@@ -67,7 +69,7 @@ class Supervisor:
         self.observers = Observers(self)
         self.learning = Learning(self)
         self._over = trio.Event()
-        self._closing = False
+        self._closing = 0.0
         self._beginning = trio.CancelScope()
         self._settled = not plan.generation
         """All is known that there is to know. Before, what a dead supervisor saved is kept."""
@@ -137,8 +139,10 @@ class Supervisor:
             if not self.pump.listeners:
                 self._over.set()
                 return
-            if not self._closing:  # the kernel frees a filter a moment after its last process
-                self._closing = True
+            # The kernel frees a filter a moment after its last process. Later, somebody has it whom
+            # we do not know.
+            self._closing = self._closing or time.monotonic()
+            if time.monotonic() - self._closing < CLOSING_S:
                 return
         self.prog.report(last=False)
 
@@ -146,6 +150,7 @@ class Supervisor:
         while self.link.open:
             await trio.lowlevel.wait_readable(self.link.fileno())
             self.prog.obey()
+            self._look_for_end()
         if not self.prog.pid:
             self._beginning.cancel()  # nobody waits for PROG any more
         self.members.keeper_is_gone()
