@@ -16,6 +16,8 @@ from helpers.live import PROGRAMS, view
 from helpers.programs import program as program
 from helpers.waiting import until
 from viewos_clients.session import Refused
+from viewosd.abi.arch import NATIVE
+from viewosd.abi.sysno import SYSNO
 
 ASK = """
 import ctypes, os, sys
@@ -214,14 +216,22 @@ def test_a_program_with_a_filter_of_its_own_is_armed_too(user, program, flags):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
-    [(22, "no seccomp listeners"), (38, r"no seccomp\(2\)"), (1, "forbidden here")],
+    ("call", "code", "said"),
+    [
+        ("seccomp", 22, r"process \d+ \(cat\): .*no seccomp listeners"),
+        ("seccomp", 38, r"process \d+ \(cat\): .*no seccomp\(2\)"),
+        ("seccomp", 1, r"process \d+ \(cat\): .*forbidden here"),
+        ("pidfd_getfd", 1, r"process \d+ \(cat\): .*forbidden here, as by Yama"),
+        ("ptrace", 1, r"thread \d+ \(cat\) .*forbidden here, as by Yama"),
+        ("ptrace", 38, r"thread \d+ \(cat\) .*forbidden here"),
+    ],
 )
-def test_where_there_are_no_listeners_a_re_arm_says_so_as_a_start_does(user, program, code, said):
+def test_where_what_it_needs_is_missing_a_re_arm_says_so(user, program, call, code, said):
     there = copy.copy(user)
-    there.prefix = [*user.prefix, program("no_listener"), str(code)]
+    number = SYSNO[NATIVE][call]
+    there.prefix = [*user.prefix, program("without"), str(code), str(number)]
     with view(there, "cat") as live:
-        with pytest.raises(Refused, match=rf"process \d+ \(cat\): .*{said}"):
+        with pytest.raises(Refused, match=said):
             live.rearm()
         live.say("goes on\n")
         assert live.hear() == "goes on"

@@ -15,6 +15,8 @@ import pytest
 
 from helpers.pty import name_of
 from helpers.waiting import until
+from viewosd.abi.arch import NATIVE
+from viewosd.abi.sysno import SYSNO
 from viewosd.keeper.processes import descendants
 
 SERVICE = """
@@ -163,14 +165,22 @@ def test_a_listener_that_is_in_the_chain_already(user, program: Callable[..., st
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
-    [(22, "no seccomp listeners"), (38, r"no seccomp\(2\)"), (1, "forbidden here")],
+    ("call", "code", "said"),
+    [
+        ("seccomp", 22, "no seccomp listeners"),
+        ("seccomp", 38, r"no seccomp\(2\)"),
+        ("seccomp", 1, "forbidden here"),
+        ("pidfd_getfd", 1, "forbidden here, as by Yama.*'viewos doctor'"),
+        ("pidfd_getfd", 38, r"no pidfd_getfd\(2\)"),
+        ("pidfd_open", 1, "can't start PROG: Operation not permitted"),
+    ],
 )
 @pytest.mark.usefixtures("spotless")
-def test_a_kernel_without_listeners(
-    user, program: Callable[..., str], code: int, said: str
+def test_a_kernel_without_what_a_filter_needs(
+    user, program: Callable[..., str], call: str, code: int, said: str
 ) -> None:
-    below = [*user.prefix, program("no_listener"), str(code), *user.viewos_run]
+    number = SYSNO[NATIVE][call]
+    below = [*user.prefix, program("without"), str(code), str(number), *user.viewos_run]
 
     def run(*words: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -178,7 +188,57 @@ def test_a_kernel_without_listeners(
         )
 
     assert re.search(said, refused(run("--hostname", "x", "true")))
-    assert run("echo", "hello").stdout == b"hello\n"
+    if call == "pidfd_open":  # what started is ended again
+        assert re.search(said, refused(run("echo", "hello")))
+    else:
+        assert run("echo", "hello").stdout == b"hello\n"
+
+
+@pytest.mark.usefixtures("spotless")
+def test_no_user_namespaces(nobody) -> None:
+    """The limit of a namespace of theirs is theirs to set, and counts for all below it."""
+    script = (
+        "echo 0 >/proc/sys/user/max_user_namespaces || exit 77\n"
+        'exec setpriv --ambient-caps=-all --inh-caps=-all "$@"'
+    )
+    own = ["unshare", "-U", f"--map-user={nobody.uid}", "--keep-caps", "sh", "-c", script, "sh"]
+
+    def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*nobody.prefix, *own, *nobody.viewos_run, *words],
+            capture_output=True, env=nobody.environment, timeout=100,
+        )  # fmt: skip
+
+    ended = run("--tmpfs", "/mnt", "true")
+    if ended.returncode == 77 or b"unshare" in ended.stderr:
+        pytest.skip("needs user namespaces, and an unshare(1) that keeps capabilities")
+    assert "no user namespace: too many" in refused(ended)
+    assert run("--hostname", "box", "uname", "-n").stdout == b"box\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("hidepid", [1, 2, 4])
+@pytest.mark.parametrize("options", [[], ["--hostname", "box"]], ids=["empty", "filter"])
+@pytest.mark.usefixtures("spotless")
+def test_others_processes_are_hidden(nobody, options: list[str], hidepid: int) -> None:
+    """hidepid of proc(5): the keeper's own parent is out of sight, and that is no matter."""
+    place = Path(nobody.viewos_run[0]).parent
+    if not (place / "viewos").exists():
+        pytest.skip("the commands are not installed where this user can reach them")
+    hide = ["unshare", "-m", "--propagation", "private", "sh", "-c",
+            f'mount -t proc -o hidepid={hidepid} proc /proc && "$@"', "sh"]  # fmt: skip
+    script = (
+        "viewname; um_add_service misc,nodename=other 2>/dev/null; uname -n\n"
+        "viewos-run -V branch -- viewname; viewos exec -- uname -n; viewos ps | wc -l"
+    )
+    ended = subprocess.run(
+        [*hide, *nobody.prefix, *nobody.viewos_run, "-V", "lab", *options, "sh", "-c", script],
+        capture_output=True, timeout=100,
+        env=nobody.environment | {"PATH": f"{place}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    name = "box" if options else "other"
+    assert ended.stdout.decode().split() == ["lab", name, "branch", name, "4"]
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.root

@@ -163,14 +163,29 @@ def test_the_way_up_starts_again_when_a_parent_ends_under_it(chain, monkeypatch)
     real, gone = processes._stat, []
 
     def stat(pid: int) -> list[bytes]:
-        if pid == chain.pids[2] and not gone:
+        fields = real(pid)
+        if pid == chain.pids[2]:
             gone.append(pid)
             return []  # as if it had ended between two looks
-        return real(pid)
+        if pid == chain.pids[3] and gone:
+            fields[1] = b"%d" % chain.pids[1]
+        return fields
 
     monkeypatch.setattr(processes, "_stat", stat)
-    assert lineage(chain.last)[:5] == chain.pids[::-1]
+    top, second, _, *rest = chain.pids
+    assert lineage(chain.last)[: len(rest) + 2] == [*rest[::-1], second, top]
     assert gone
+
+
+def test_the_way_up_ends_at_a_parent_that_is_hidden(chain, monkeypatch):
+    """As with hidepid, proc(5): it has not ended, and nobody can look at it."""
+    from viewosd.keeper import processes
+
+    real = processes._stat
+    monkeypatch.setattr(processes, "_stat", lambda pid: [] if pid == chain.pids[1] else real(pid))
+    assert lineage(chain.last) == chain.pids[:0:-1]
+    assert descends(chain.last, chain.pids[1])
+    assert not descends(chain.last, chain.pids[0])
 
 
 def test_an_id_that_was_given_to_another_process_is_no_member_any_more(monkeypatch):

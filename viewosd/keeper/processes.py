@@ -1,6 +1,7 @@
 """Who descends from whom, read from /proc: proc_pid_stat(5).
 
-A supervisor is a subreaper, so an orphan's chain of parents never leaves its view.
+A supervisor is a subreaper, so an orphan's chain of parents never leaves its view. Where /proc is
+mounted with hidepid (proc(5)), other users' processes are out of sight: as if they were gone.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import os
 
 
 def _stat(pid: int | str) -> list[bytes]:
-    """Fields 3 (state), 4 (parent), 5 (process group) and so on; [] for a process that is gone."""
+    """Fields 3 (state), 4 (parent), 5 (process group) …; [] for a process that is gone or hidden."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             # The name is in parentheses and may hold any byte; nothing after the last one does.
             return file.read(4096).rpartition(b") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
 
 
@@ -45,7 +46,7 @@ def start_of(pid: int) -> int:
 
 
 def lineage(pid: int) -> list[int]:
-    """A process or thread, its parent, and so on up to one whose parent is out of sight.
+    """A process or thread, its parent, and so on, as far as they can be seen.
 
     A parent that ends while we climb has left its children to a subreaper further up, so the climb
     starts anew; [] for a process that is gone itself.
@@ -58,6 +59,8 @@ def lineage(pid: int) -> list[int]:
             found.append(parent)
         if len(found) == 1:
             return []
+        if parent_of(found[-2]) == found[-1]:
+            return found  # it has not ended: nobody's parent is gone
 
 
 def descends(pid: int, ancestor: int) -> bool:

@@ -316,4 +316,9 @@ def _why_not(tid: int, error: OSError) -> str:
         return f"process {tracer} ({name_of(tracer)}) traces thread {tid} ({name})"
     if not os.access(f"/proc/{tid}/mem", os.R_OK):
         return f"thread {tid} ({name}) is not ours to trace: another user's, or not dumpable"
+    if error.errno in (errno.EPERM, errno.ENOSYS):
+        return (
+            f"thread {tid} ({name}) may not be traced by us: ptrace(2) is forbidden here, as by "
+            "Yama's ptrace_scope and in some containers; 'viewos doctor' tells what works"
+        )
     return f"thread {tid} ({name}) may not be traced by us: {error.strerror or error}"

@@ -28,10 +28,11 @@ from . import memory, unsafe
 from .captive import CannotStop, Captive, name_of
 from .injection import Injection
 from .rewrite import Rewriter
-from .spawn import NO_FILTER
+from .spawn import NO_FETCH, NO_FILTER
 
 _SET_MODE_FILTER: Final = 1
 _STRICT: Final = 1  # SECCOMP_MODE_STRICT, as /proc/pid/status shows it
+_NO_DESCRIPTOR: Final = 2**31 - 1
 _CAP_SYS_ADMIN: Final = 21
 _TOGETHER: Final = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_TSYNC_ESRCH
 PIDFD_THREAD: Final = os.O_EXCL
@@ -101,6 +102,7 @@ class Crew:
             for captive in self.captives.values() if self._one_by_one else [self._chief]:
                 with Injection(captive, self._rewriter.let_pass) as inside:
                     self._try(inside, captive)
+                self._try_to_fetch(captive)
             self._make_room()
         except (Vanished, FileNotFoundError):
             raise ProcessLookupError(self.pid) from None
@@ -123,6 +125,19 @@ class Crew:
             if code in NO_FILTER and self._most <= int(_status(os.getpid())["Seccomp_filters"]):
                 raise CannotStop(NO_FILTER[code])  # the same for us: it is under no other filter
             raise CannotStop(f"a filter of its own forbids our calls: {os.strerror(code)}")
+
+    def _try_to_fetch(self, captive: Captive) -> None:
+        """With a number that no descriptor has: EBADF comes after the question of rights."""
+        pidfd = _pidfd_of(captive.tid, self.pid)
+        try:
+            os.close(unsafe.pidfd_getfd(pidfd, _NO_DESCRIPTOR))
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                raise
+            if error.errno != errno.EBADF:
+                raise CannotStop(NO_FETCH.get(error.errno or 0, error.strerror)) from None
+        finally:
+            os.close(pidfd)
 
     def _needs_renouncing(self, captive: Captive) -> bool:
         """Must it give up new privileges, before it may install a filter? seccomp(2), EACCES."""

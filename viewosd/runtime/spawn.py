@@ -41,6 +41,12 @@ NO_FILTER: Final = {
     errno.EPERM: "seccomp(2) is forbidden here, as in some containers",
 }
 """What a refused filter means, by errno: seccomp(2)."""
+NO_FETCH: Final = {
+    errno.EPERM: "pidfd_getfd(2) is forbidden here, as by Yama's ptrace_scope and in some "
+    "containers; 'viewos doctor' tells what works",
+    errno.ENOSYS: "this kernel has no pidfd_getfd(2), or a container hides it; Linux 5.6 has it",
+}
+"""Why the listener of another process can't be fetched, by errno: pidfd_getfd(2)."""
 
 # What execvp(3) goes on from to the next directory of PATH.
 _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
@@ -168,7 +174,13 @@ def start(
     if pid == 0:
         _child(program, filter_program, shared, ours)
     os.close(ours)
-    child = Child(program, pid, os.pidfd_open(pid), status, shared)
+    try:
+        child = Child(program, pid, os.pidfd_open(pid), status, shared)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(status)
+        raise
     if filter_program is not None:
         try:
             child.listener = _fetch_listener(child, shared, keep)
@@ -196,7 +208,10 @@ def _fetch_listener(child: Child, shared: mmap.mmap, keep: Callable[[int], None]
         if os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             raise OSError(errno.ESRCH, "it was killed before its filter was installed")
         time.sleep(_STEP)
-    listener = pidfd_getfd(child.pidfd, number - 1)
+    try:
+        listener = pidfd_getfd(child.pidfd, number - 1)
+    except OSError as error:
+        raise OSError(error.errno, NO_FETCH.get(error.errno or 0, error.strerror)) from None
     keep(listener)
     _INT.pack_into(shared, _GO, 1)
     return listener
