@@ -212,7 +212,7 @@ def _read_at(s: Session, r: Request) -> Any:
     return s.tree.read(r.node, s.handle(fh), offset, size, Context(r.uid, r.gid, r.pid))
 
 
-@_row(session.count, abi.FUSE_WRITE)
+@_row(session.written, abi.FUSE_WRITE)
 def _write(s: Session, r: Request) -> Any:
     fh, offset, _, flags, *_ = r.args
     if flags & abi.FUSE_WRITE_KILL_SUIDGID:

@@ -11,6 +11,7 @@ import struct
 from typing import NamedTuple, cast
 
 from ..abi import fuse as abi
+from ..abi.dirent import NAME_MAX
 from ..abi.layout import Struct
 from ..abi.stat import STATX_BASIC_STATS, STATX_BTIME
 from ..filetree import Attr, Dirent, Entry, Lock, Opened, SetAttr, Statfs
@@ -239,7 +240,13 @@ def open_out(fh: int, opened: Opened, backing: int = 0) -> bytes:
 
 
 def dirent(d: Dirent) -> bytes:
-    """``struct fuse_dirent``, padded."""
+    """``struct fuse_dirent``, padded.
+
+    Raises:
+        ValueError: the name is none: fs/readdir.c:verify_dirent_name() lets a zero byte pass.
+    """
+    if not 0 < len(d.name) <= NAME_MAX or b"/" in d.name or b"\0" in d.name:
+        raise ValueError(f"{d.name!r} in a directory is no name")
     raw = _DIRENT.pack(d.ino, d.offset, len(d.name), d.type >> 12 & 0xF) + d.name
     return raw + bytes(-len(raw) & 7)
 

@@ -217,11 +217,9 @@ class _Server:
                 result = call.ask(session, request)
                 if waits(result):
                     return request, result
-                answer = call.answer(session, request, result)
+                self._send(request, call.answer(session, request, result))
             except Exception as error:
                 self._fail(request, error)
-            else:
-                self._send(request, answer)
         return None
 
     def _refuse(self, error: codec.Malformed) -> None:
@@ -288,13 +286,11 @@ class _Server:
                 plain = soon if type(soon) is types.CoroutineType else value(soon)
                 result = await _in_place(plain, lambda: self._begins_to_wait(slot))
                 answer = call.answer(session, request, result)
+            if scope.cancelled_caught:
+                raise InterruptedError(errno.EINTR, "interrupted")
+            self._send(request, answer)
         except Exception as error:
             self._fail(request, error)
-        else:
-            if scope.cancelled_caught:
-                self._fail(request, InterruptedError(errno.EINTR, "interrupted"))
-            else:
-                self._send(request, answer)
         finally:
             del self._scopes[request.unique]
 
@@ -305,6 +301,7 @@ class _Server:
     # -- answers
 
     def _send(self, request: codec.Request, answer: Data) -> None:
+        """Raises what it raises if a tree returned something else than data: then nothing is sent."""
         if request.opcode in codec.UNANSWERED:
             return
         length = len(answer)

@@ -152,6 +152,12 @@ def read(_s: Session, r: Request, data: Data) -> Data:
     return data if len(data) <= size else memoryview(data)[:size]
 
 
+def written(_s: Session, r: Request, count: int) -> bytes:
+    if count > len(r.data):
+        raise ValueError(f"{count} bytes are said to be written of {len(r.data)}")
+    return abi.fuse_write_out.codec().pack(count)
+
+
 def count(_s: Session, _r: Request, count: int) -> bytes:
     return abi.fuse_write_out.codec().pack(count)
 
