@@ -113,7 +113,10 @@ class Outside:
         native: dict[str, set[str]] = {}
         inside: list[Verdicts] = []
         for _ in range(tries):
-            for name, verdict in self.verdicts(suite, None).items():
+            natively = self.verdicts(suite, None)
+            if natively["status"] == "None":
+                raise Missing(f"it does not end natively, in {suite.limit_s:.0f} seconds")
+            for name, verdict in natively.items():
                 native.setdefault(name, set()).add(verdict)
             inside.append(self.verdicts(suite, self.options))
             self.counted = len(native)

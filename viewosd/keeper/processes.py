@@ -10,7 +10,7 @@ import os
 
 
 def _stat(pid: int | str) -> list[bytes]:
-    """Fields 3 (state), 4 (parent), 5 (process group) …; [] for a process that is not to be seen."""
+    """Fields 3 (state), 4 (parent), 5 (process group) and so on; [] for one that is not seen."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             # The name is in parentheses and may hold any byte; nothing after the last one does.
