@@ -26,7 +26,11 @@ import trio
 
 from ..abi.arch import NATIVE, Arch
 from ..abi.errno import ERESTARTNOINTR
-from ..abi.seccomp import SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND
+from ..abi.seccomp import (
+    SECCOMP_IOCTL_NOTIF_RECV,
+    SECCOMP_IOCTL_NOTIF_SEND,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+)
 from ..core.routing import Routes
 from ..core.stats import CONTINUED, RETURNED, SAMPLE
 from ..errors import MustWait, Vanished
@@ -41,7 +45,7 @@ from .tracee import ThreadTracee
 from .turn import Turn
 from .waiting import FAULTS, Waiting
 
-HOT_MS: Final = 1
+HOT_MS: Final = 5  # longer than a tick, so that no poll sets the processor's timer anew
 TURN_NS: Final = 2_000_000
 
 _ZERO: Final = bytes(80)
@@ -81,6 +85,7 @@ class Pump:
         self._epoll = select.epoll()
         self._nursery: trio.Nursery | None = None
         self._turn: Turn | None = None
+        self._fast = False  # may the next call come any moment?
         self._slot_is_free = trio.Event()
         self._aim()
         self._take_slot()
@@ -142,11 +147,12 @@ class Pump:
             await self._slot_is_free.wait()
         until = perf_counter_ns() + TURN_NS
         while True:
-            if self.waiting.calls or len(self.listeners) != 1:
+            if self.waiting.calls or self.seized or len(self.listeners) != 1:
                 ready = self._epoll.poll(0)
             else:
-                ready = self._poll.poll(HOT_MS)
+                ready = self._poll.poll(HOT_MS if self._fast else 0)
             if not ready:
+                self._fast = False
                 self.answers.rewriter.forget()
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 continue
@@ -203,12 +209,17 @@ class Pump:
                 started_ns = 0 if stats.seen % SAMPLE else perf_counter_ns()
                 try:
                     verdict = hook(call, ThreadTracee(listener, cookie, tid, NATIVE))
-                    if plainly := type(verdict) is Return:
+                    plain_as = -1
+                    if verdict is None:
+                        RESPONSE(ANSWER, 0, cookie, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+                        plain_as = CONTINUED
+                    elif type(verdict) is Return:
                         RESPONSE(ANSWER, 0, cookie, verdict.value, 0, 0)
+                        plain_as = RETURNED
                 except FAULTS as error:  # struct.error too: a value that no register can hold
-                    verdict, plainly = error, False
-                if plainly:
-                    stats.counts[RETURNED] += 1
+                    verdict, plain_as = error, -1
+                if plain_as >= 0:
+                    stats.counts[plain_as] += 1
                     try:
                         ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, ANSWER)
                     except OSError as error:
@@ -237,6 +248,7 @@ class Pump:
             ready = poll(HOT_MS) if alone else None
             window[:80] = _ZERO
             if not ready or not ready[0][1] & _IN or perf_counter_ns() > until:
+                self._fast = ready is None or bool(ready)
                 return None
 
     def _alone(self) -> bool:
