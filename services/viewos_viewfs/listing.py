@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -23,7 +24,7 @@ from viewosd.tracee import Tracee
 
 from . import unsafe
 
-_RECLEN: Final = struct.Struct("=H").unpack_from
+_RECLEN, _NAME = 16, 19  # struct linux_dirent64: d_reclen, d_name
 _OLDEST: Final = struct.Struct("<IIH")  # struct old_linux_dirent of i386, fs/readdir.c
 
 
@@ -107,14 +108,25 @@ def _packed(call: Getdents, entry: Dirent) -> bytes:
 
 def without(raw: bytes, names: AbstractSet[bytes]) -> bytes:
     """Records of getdents64(2) without those of some names; the others as they are."""
-    if not any(name + b"\0" in raw for name in names):
+    found = sorted(at - _NAME for name in names for at in _all(raw, name + b"\0"))
+    if not found:
         return raw
-    kept, at, start = [], 0, 0
-    while at < len(raw):
-        end = at + _RECLEN(raw, at + 16)[0]
-        if raw[at + 19 : end].partition(b"\0")[0] in names:
+    # What looks like the name may be the end of another, so records are counted off up to there;
+    # in a view of two bytes each, which is the quickest way.
+    kept, at, start, lengths = [], 0, 0, memoryview(raw).cast("H")
+    for there in found:
+        while at < there:
+            at += lengths[at + _RECLEN >> 1]
+        if at == there:
             kept.append(raw[start:at])
-            start = end
-        at = end
-    kept.append(raw[start:at])
+            at += lengths[at + _RECLEN >> 1]
+            start = at
+    kept.append(raw[start:])
     return b"".join(kept)
+
+
+def _all(raw: bytes, text: bytes) -> Iterator[int]:
+    at = raw.find(text)
+    while at >= 0:
+        yield at
+        at = raw.find(text, at + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import threading
 from typing import Final
 
 from viewosd.abi.arch import NATIVE
@@ -42,6 +43,34 @@ def inode(path: bytes) -> int:
     return int(_ino(_buffer, 32)[0])
 
 
+_FDS_MAX: Final = 64
+_fds: dict[int, ctypes.c_long] = {}
+_NUMBERS: Final = tuple(b"%d" % number for number in range(256))
+
+
+def inode_of(tid: int, number: int) -> int:
+    """As `inode`, of a thread's descriptor.
+
+    ``/proc/TID/fd`` stays open, for from there the path is half as long. It is that thread's for
+    ever: of another that has its id later, the kernel says ENOENT.
+    """
+    name = _NUMBERS[number] if number < 256 else b"%d" % number
+    if (known := _fds.get(tid)) is not None:
+        if not _syscall(_STATX, known, name, _DONT_SYNC, _STATX_INO, _buffer):
+            return int(_ino(_buffer, 32)[0])
+        os.close(_fds.pop(tid).value)
+    try:
+        known = ctypes.c_long(os.open(f"/proc/{tid}/fd", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return -1
+    if len(_fds) >= _FDS_MAX:
+        os.close(_fds.pop(next(iter(_fds))).value)
+    _fds[tid] = known
+    if _syscall(_STATX, known, name, _DONT_SYNC, _STATX_INO, _buffer):
+        return -1
+    return int(_ino(_buffer, 32)[0])
+
+
 def last_inode() -> int:
     """What `inode` returned last."""
     return int(_ino(_buffer, 32)[0])
@@ -62,12 +91,27 @@ def statx(fd: int, flags: int, mask: int) -> bytes:
     return _buffer.raw
 
 
+class _Mine(threading.local):
+    """A buffer for each thread that reads directories, made once: its pages cost more to get than a
+    directory to read.
+    """
+
+    def __init__(self) -> None:
+        self.records = ctypes.create_string_buffer(LARGEST)
+
+
+_mine = _Mine()
+
+
 def getdents64(fd: int, size: int) -> bytes:
     """getdents64(2): at most ``size`` bytes of records, b"" at the end. Raises OSError."""
-    size = min(size, LARGEST)
-    records = ctypes.create_string_buffer(size)  # of its own: it may be read in a thread
+    size, records = min(size, LARGEST), _mine.records
     count = _syscall(_GETDENTS64, ctypes.c_long(fd), records, ctypes.c_long(size))
     if count < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return ctypes.string_at(records, count)
+    if not count:
+        return b""
+    found = ctypes.string_at(records, count)
+    ctypes.memset(records, 0, count)  # the kernel leaves the room between two records as it is
+    return found

@@ -130,6 +130,14 @@ def test_readdir_gives_one_entry_a_call(tmp_path, listing):
     assert sorted(found) == [b".", b"..", b"one", b"three"]
 
 
+def test_what_ends_like_a_hidden_name_or_looks_like_its_record_is_kept():
+    alike = Dirent(int.from_bytes(b"file7\0\0\0", "little"), 1 << 56, 8, b"12345678\x18\x01file7")
+    records = [Dirent(5, 6, 8, name) for name in (b"file7", b"12345678file7", b"file77", b"file7")]
+    raw = b"".join(map(pack_dirent64, [records[0], alike, *records[1:]]))
+    kept = b"".join(map(pack_dirent64, [alike, *records[1:3]]))
+    assert without(raw, {b"file7", b"none"}) == kept
+
+
 entries = st.builds(
     Dirent,
     st.integers(1, 2**64 - 1),
