@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +44,6 @@ class Layered:
         layer: where its changes go.
         hidden: what it hides.
         devices: st_dev of its trees whose owners are virtual.
-        request: that made it; None after a succession.
     """
 
     target: bytes
@@ -56,7 +53,6 @@ class Layered:
     layer: LayerDir | None = None
     hidden: Hidden | None = None
     devices: tuple[int, ...] = ()
-    request: MountRequest | None = None
 
 
 class ViewFs(VirtualHooks, Creating, Service):
@@ -69,22 +65,14 @@ class ViewFs(VirtualHooks, Creating, Service):
         self.names, self.making = Names(), Making()
         self.mounted: list[Layered] = []
         self._covers = hide.Covers()
-        self.key = secrets.token_hex(4)
-        """In the names of layers that nobody named."""
         self._traps = self._traps_owners = False
 
     async def stop(self) -> None:
         """Let go of everything. Mounts that are left go with the view."""
         self._covers.close()
         self.making.close()
-        with suppress(OSError):
-            space = self.view_space()
-            while self.mounted:
-                await self._forget(self.mounted.pop())
-            if space is not None and "viewos_viewfs.layerdir" in sys.modules:
-                from .layerdir import remove_leftovers
-
-                await remove_leftovers(space, self.key)
+        while self.mounted:
+            await self._forget(self.mounted.pop())
 
     # Mounts
 
@@ -100,7 +88,6 @@ class ViewFs(VirtualHooks, Creating, Service):
             await self.rearm()
         made = await self._make(request, wish)
         record = Layered(request.target, request.source, wish.mode, layer=made.layer)
-        record.request = request
         record.devices = tuple(made.devices)
         try:
             # What is below must be attached after it, and hidden names looked for in what is seen.
@@ -128,7 +115,7 @@ class ViewFs(VirtualHooks, Creating, Service):
 
             through = [os.fsencode(path) for path in self.view_places()]
             hidden = {place.path for one in self.names.all for place in one.places}
-            return await cow.make(request, wish, through, hidden, key=self.key)
+            return await cow.make(request, wish, through, hidden)
         kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
         made = Made(await kinds.get(wish.mode, plain.move)(request))
         try:
@@ -165,8 +152,7 @@ class ViewFs(VirtualHooks, Creating, Service):
                 await hide.uncover(request.space, [p.path for p in found.places[1:]])
             raise
         self.names.add(found)
-        record = Layered(request.target, request.source, "hide", hidden=found, request=request)
-        self.mounted.append(record)
+        self.mounted.append(Layered(request.target, request.source, "hide", hidden=found))
         self.remember()
         return tree
 
@@ -250,19 +236,12 @@ class ViewFs(VirtualHooks, Creating, Service):
                 list(record.devices),
             ]
             for record in self.mounted
-            if record.request is None or record.request.attached
         ]
-        return {
-            "key": self.key,
-            "mounted": told,
-            "traps": self._traps,
-            "traps_owners": self._traps_owners,
-        }
+        return {"mounted": told, "traps": self._traps, "traps_owners": self._traps_owners}
 
     def restore(self, state: Any) -> None:
         """The mounts are there; take the layers again, and know the names."""
         self._traps, self._traps_owners = state["traps"], state["traps_owners"]
-        self.key = state["key"]
         for target, source, mode, layer, names, devices in state["mounted"]:
             record = Layered(target, source, mode, devices=tuple(devices))
             if layer is not None:
