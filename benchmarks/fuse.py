@@ -60,7 +60,7 @@ class Async(Plain):
 def canned() -> Iterator[int]:
     """The bare loop."""
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    fd = create("fuse", mount.options(device))
+    fd = create("fuse", [*mount.options(), mount.device(device)])
     pid = os.fork()
     if not pid:
         os.close(fd)

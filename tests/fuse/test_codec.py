@@ -236,11 +236,15 @@ def test_another_protocol_is_refused_or_asked_to_be_this_one():
     assert (fuse_init_out.unpack(raw).major, flags) == (7, 0)
 
 
-def test_options_name_the_device_and_who_may_come_in():
-    assert mount.options(5, uid=3, gid=4, subtype="t", source="s", root_mode=0o100644) == [
-        ("source", "s"), ("subtype", "t"), ("fd", "5"), ("rootmode", "100644"), ("user_id", "3"),
+def test_options_say_who_may_come_in_and_who_checks():
+    assert mount.options(uid=3, gid=4, subtype="t", source="s", root_mode=0o100644) == [
+        ("source", "s"), ("subtype", "t"), ("rootmode", "100644"), ("user_id", "3"),
         ("group_id", "4"), ("default_permissions", None), ("allow_other", None),
     ]  # fmt: skip
+    left_out = {"default_permissions", "allow_other"}
+    names = {name for name, _ in mount.options(everybody=False, checked=False, more=[("x", None)])}
+    assert not names & left_out and "x" in names
+    assert mount.device(5) == ("fd", "5")
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_many_mounts_share_one_process(tmp_path):
     from viewosd.testing.mounted import create
 
     devices = [os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC) for _ in range(50)]
-    mounts = [create("fuse", fuse.options(d)) for d in devices]
+    mounts = [create("fuse", [*fuse.options(), fuse.device(d)]) for d in devices]
     pid = os.fork()
     if not pid:
         for fd in mounts:

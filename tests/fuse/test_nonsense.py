@@ -147,12 +147,9 @@ def test_names_that_no_directory_has_end_a_listing(name):
 )
 def test_listings_that_lie_come_to_an_end(entries):
     with serve(entries=entries) as mount, os.scandir(mount.root) as listing:
-        try:
-            for _ in zip(range(1000), listing, strict=False):
-                pass
-        except OSError as error:
-            assert error.errno == errno.EIO
-    # A listing that says to go on at its beginning goes round: readers stop, nobody else notices.
+        # One that says to go on at its beginning goes round: who reads on for ever does.
+        taken = zip(range(1000), listing, strict=False)
+        assert errno_of(list, taken) in (0, errno.EIO)
 
 
 def test_more_is_read_or_written_than_was_asked_for():
@@ -180,7 +177,7 @@ def test_results_of_other_types_are_eio_or_refused(returned):
     def anything(self, *_):
         return returned
 
-    methods = "readlink statfs getxattr listxattr open opendir ioctl getlk lseek poll".split()
+    methods = ("readlink", "statfs", "getxattr", "listxattr", "open", "opendir", "ioctl", "poll")
     with serve(**dict.fromkeys(methods, anything)) as mount:
         f, fine = mount.root / "f", {0, errno.EIO, errno.EINVAL, errno.ERANGE, errno.E2BIG}
         assert errno_of(os.statvfs, mount.root) == errno.EIO

@@ -48,7 +48,7 @@ class TreeServer:
         device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         news, theirs = os.pipe()
         try:
-            mount = create("fuse", fuse.options(device))
+            mount = create("fuse", [*fuse.options(), fuse.device(device)])
             fds = [device, theirs, *descriptors]
             frames.send(self._end, [tree, "", arguments, st_dev], fds)
         finally:

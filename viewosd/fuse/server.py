@@ -301,7 +301,7 @@ class _Server:
     # -- answers
 
     def _send(self, request: codec.Request, answer: Data) -> None:
-        """Raises what it raises if a tree returned something else than data: then nothing is sent."""
+        """Raises TypeError if a tree returned something else than data: nothing is sent then."""
         if request.opcode in codec.UNANSWERED:
             return
         length = len(answer)

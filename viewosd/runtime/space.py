@@ -30,6 +30,7 @@ from ..abi.mount import mount_attr
 from ..agent import agent, frames, namespaces
 from ..agent.unsafe import AT_RECURSIVE
 from ..errors import ViewError
+from ..fuse import mount as fuse
 from ..keeper.processes import state_of
 from ..space import DIRECTORY
 from . import hosts, unsafe
@@ -230,18 +231,18 @@ class ViewSpace(SpaceCalls):
         attributes: int = 0,
     ) -> int:
         given, _ = _numbered(
-            [
-                ("source", source),
-                ("subtype", type),
-                ("rootmode", f"{root_mode:o}"),
-                ("user_id", str(os.geteuid())),
-                ("group_id", str(os.getegid())),
+            fuse.options(
+                root_mode=root_mode,
+                uid=os.geteuid(),
+                gid=os.getegid(),
+                subtype=type,
+                source=source,
                 # An ordinary user's has one user; and the supervisor, which is not in its user
                 # namespace, must look into it: fs/fuse/dir.c:fuse_allow_current_process().
-                *([] if self.ordinary else [("allow_other", None)]),
-                *([] if unchecked else [("default_permissions", None)]),
-                *options,
-            ]
+                everybody=not self.ordinary,
+                checked=not unchecked,
+                more=options,
+            )
         )
         _, (mount, device) = await self._ask("fuse", [], given, attributes)
         try:

@@ -88,10 +88,8 @@ def mounted(
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     log = os.memfd_create("log")
     try:
-        given = fuse.options(
-            device, root_mode=root_mode, uid=os.getuid(), gid=os.getgid(), more=options
-        )
-        fd = create("fuse", given, attributes)
+        given = fuse.options(root_mode=root_mode, uid=os.getuid(), gid=os.getgid(), more=options)
+        fd = create("fuse", [*given, fuse.device(device)], attributes)
         pid = os.fork()
         if not pid:
             _be_server(device, fd, log, make)
