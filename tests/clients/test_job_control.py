@@ -113,6 +113,17 @@ def test_a_stopped_program_goes_on_in_front(command):
         assert shell.status() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_a_stopped_program_that_is_killed_has_ended(me, number):
+    run = me.start("sh", "-c", "echo $$; exec sleep 1000", stdout=subprocess.PIPE, process_group=0)
+    prog = int(run.stdout.readline())
+    os.kill(prog, number)
+    until(lambda: state_of(run.pid) == "T", "the keeper to stop as well")
+    os.kill(prog, signal.SIGKILL)
+    with run.stdout:
+        assert run.wait(timeout=60) == 128 + signal.SIGKILL
+
+
 def test_a_program_that_stops_itself_in_its_own_time_is_followed(command, script):
     with Shell() as shell:
         shell.send(f"{command} {script(HANDLES_STOP)}\n")

@@ -36,7 +36,7 @@ class Prog:
         self._detached = detached
         self._keeper = keeper
         self._group = os.getpgrp()
-        self._told = self._reported = False
+        self._told = self._reported = self._stopped = False
         self.everybody: Callable[[], list[int]] = lambda: descendants(os.getpid())
         """Process ids of the whole view."""
         self.others_left: Callable[[], bool] = lambda: True
@@ -70,15 +70,19 @@ class Prog:
         return others
 
     def _changed(self, status: int) -> None:
-        if os.WIFSTOPPED(status):
+        ended = os.WIFEXITED(status) or os.WIFSIGNALED(status)
+        # It may end before we hear that it went on, or be killed as it stands.
+        continued = os.WIFCONTINUED(status) or (ended and self._stopped)
+        self._stopped = os.WIFSTOPPED(status)
+        if self._stopped:
             self._link.tell("stopped", os.WSTOPSIG(status))
             if os.WSTOPSIG(status) == signal.SIGSTOP:
                 self._tell_keeper(signal.SIGSTOP)
-        elif os.WIFCONTINUED(status):
+        elif continued:
             self._link.tell("continued")
             # The keeper may stand still just now, or be about to; then it reads nothing.
             self._tell_keeper(signal.SIGCONT)
-        else:
+        if ended:
             self.waitstatus = status
 
     def _tell_keeper(self, number: int) -> None:
