@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 import struct
-from dataclasses import is_dataclass
+from dataclasses import FrozenInstanceError, is_dataclass
 from typing import get_type_hints
 
 import pytest
@@ -94,7 +94,10 @@ def _formats(structure: type[Struct]) -> dict[str, str]:
 
 def test_there_are_structures_to_check() -> None:
     assert len(STRUCTURES) > 70
-    assert all(is_dataclass(s) for s in STRUCTURES)
+    made = [s.unpack(bytes(s.sizeof)) for s in STRUCTURES]
+    assert all(is_dataclass(one) for one in made)
+    with pytest.raises(FrozenInstanceError):
+        setattr(made[0], STRUCTURES[0]._fields[0], 1)
 
 
 @by_name

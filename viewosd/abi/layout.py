@@ -2,7 +2,8 @@
 
 Rules: pure (no I/O, no clock, nothing else of ours). A structure's fields are annotations whose
 metadata is a `struct` format; its C ``sizeof`` is written beside its name and checked at import,
-so a wrong field is an ImportError and not a silent corruption of somebody's memory.
+so a wrong field is an ImportError and not a silent corruption of somebody's memory. There are more
+than a hundred, and most programs use a few: what only an object needs is made with the first one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ u32 = Annotated[int, "I"]
 s32 = Annotated[int, "i"]
 u64 = Annotated[int, "Q"]
 s64 = Annotated[int, "q"]
+
+# What nearly every field is, by the text of its annotation: nothing needs to be evaluated then.
+_FORMATS = {
+    "u8": "B", "s8": "b", "u16": "H", "s16": "h", "u32": "I", "s32": "i", "u64": "Q", "s64": "q",
+}  # fmt: skip
 
 
 @dataclass_transform(frozen_default=True)
@@ -40,11 +46,10 @@ class Struct:
 
     def __init_subclass__(cls, *, size: int, packed: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Comparing and printing are the same for all, below: half of what making a class costs.
-        dataclass(frozen=True, eq=False, repr=False)(cls)
-        hints = get_type_hints(cls, include_extras=True)
-        cls._fields = tuple(n for n in get_annotations(cls) if hasattr(hints[n], "__metadata__"))
-        body = "".join(hints[f].__metadata__[0] for f in cls._fields)
+        formats = _formats(cls)
+        cls._fields, body = tuple(formats), "".join(formats.values())
+        if cls.__doc__ is None:  # dataclass() would take the constructor's signature apart for it
+            cls.__doc__ = f"{cls.__name__}({', '.join(formats)})"
         order = "=" if packed else "@"
         # The trailing "0Q"-style alignment C adds at the end is asked for only when it is there.
         codec = struct.Struct(order + body)
@@ -56,6 +61,10 @@ class Struct:
         cls.sizeof = codec.size
         if cls.sizeof != size:
             raise TypeError(f"{cls.__name__}: {cls.sizeof} bytes, the kernel says {size}")
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        _complete(type(self))
+        self.__init__(*values, **named)  # type: ignore[misc]  # the class has its own by now
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -82,3 +91,18 @@ class Struct:
     def pack(self) -> bytes:
         """The structure as the kernel lays it out, ``sizeof`` bytes."""
         return self._codec.pack(*(getattr(self, f) for f in self._fields))
+
+
+def _formats(cls: type[Struct]) -> dict[str, str]:
+    """The `struct` format of every field, in order."""
+    notes = get_annotations(cls)
+    known = {name: _FORMATS.get(note) for name, note in notes.items() if type(note) is str}
+    if len(known) == len(notes) and None not in known.values():
+        return {name: format for name, format in known.items() if format}
+    hints = get_type_hints(cls, include_extras=True)
+    return {n: hints[n].__metadata__[0] for n in notes if hasattr(hints[n], "__metadata__")}
+
+
+def _complete(cls: type[Struct]) -> None:
+    """Give a class its constructor. Comparing and printing are the same for all."""
+    dataclass(frozen=True, eq=False, repr=False)(cls)
