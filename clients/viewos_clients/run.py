@@ -61,7 +61,11 @@ def _main(words: list[str]) -> int:
 
     if (serverid := branch.enclosing()) is not None:
         plan.enter = lambda: branch.enter(serverid, plan)
-    return run_detached(plan, announce) if plan.detach else Keeper(plan, announce).run()
+    try:
+        return run_detached(plan, announce) if plan.detach else Keeper(plan, announce).run()
+    except place.PlaceError as error:
+        say(str(error))
+        return 125
 
 
 def _plan(options: Options, say: Callable[[str], None]) -> Plan:

@@ -39,7 +39,7 @@ _NO_STRESS = (
     "bad-altstack cpu-online cyclic hrtimers memhotplug oom-pipe reboot watchdog kvm klog "
     "race-sched bigheap brk stack swap sysinval sysbadaddr x86syscall usersyscall syscall "
     "netlink-proc binderfs ramfs smi rdrand randlist hdd iomix sync-file dirmany forkheavy enosys "
-    "sockmany idle-page physpage"
+    "sockmany idle-page physpage fallocate full vforkmany vm revio"
 )
 
 

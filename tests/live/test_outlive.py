@@ -378,6 +378,15 @@ def test_a_log_that_can_not_be_written_stops_no_succession(stage):
         blocked.rmdir()
 
 
+def test_a_full_disk_stops_no_succession(stage):
+    puppet = stage.run("-o", "/dev/full", "-p", "misc,nodename=box")
+    replaced(stage)
+    assert puppet.ask("node()") == "box"
+    assert puppet.viewos("um_add_service", text("Works")) == ""
+    replaced(stage)
+    assert puppet.ask("(node(), os.getsid(3))") == ("box", 4)
+
+
 # -- what a long chain of them costs
 
 

@@ -271,6 +271,50 @@ def test_too_few_descriptors_for_us(user, options: list[str]) -> None:
     raise AssertionError("it needs more than 64 descriptors")
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("--as=25000000", "limit of memory.*ulimit -v"), ("--data=8000000", "ulimit -v and -d"),
+     ("--fsize=0", "limit of file sizes.*ulimit -f")],
+)  # fmt: skip
+@pytest.mark.usefixtures("spotless")
+def test_limits_that_leave_no_room_for_a_supervisor(user, limit: str, said: str) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*user.prefix, "prlimit", limit, *user.viewos_run, *words],
+            capture_output=True, env=user.environment, timeout=100,
+        )  # fmt: skip
+
+    assert re.search(said, refused(run("--hostname", "box", "true")))
+    assert run("echo", "hello").stdout == b"hello\n"  # an empty view needs no more than PROG
+
+
+def test_a_soft_limit_of_file_sizes_is_the_programs_alone(user) -> None:
+    limited = [*user.prefix, "prlimit", "--fsize=512:unlimited", *user.viewos_run]
+    ended = subprocess.run(
+        [*limited, "--hostname", "box", "sh", "-c", "uname -n; ulimit -S -f; ulimit -H -f"],
+        capture_output=True, env=user.environment, timeout=100,
+    )  # fmt: skip
+    assert ended.stdout.split() == [b"box", b"1", b"unlimited"], ended
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [[], ["--hostname", "x"]], ids=["empty", "filter"])
+@pytest.mark.usefixtures("spotless")
+def test_no_room_for_the_socket(user, options: list[str]) -> None:
+    place = user.runtime_dir / "full"
+    place.mkdir()
+    fill = (
+        f"mount -t tmpfs -o nr_inodes=1,mode=700,uid={user.uid} none {place} && "
+        f'export VIEWOS_RUNTIME_DIR={place} && exec "$@"'
+    )
+    ended = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", fill, "sh", *user.prefix,
+         *user.viewos_run, *options, "true"],
+        capture_output=True, env=user.environment, timeout=100,
+    )  # fmt: skip
+    assert "No space left on device; make room, or set VIEWOS_RUNTIME_DIR" in refused(ended)
+
+
 def test_a_full_descriptor_table_in_the_tracee(user) -> None:
     script = (
         "import os, resource\n"

@@ -101,7 +101,9 @@ def listen() -> socket.socket:
         control.listen(64)
     except OSError as error:
         control.close()
-        raise PlaceError(f"{place}: {error.strerror}") from None
+        raise PlaceError(
+            f"{place}: {error.strerror}; make room, or set VIEWOS_RUNTIME_DIR to another directory"
+        ) from None
     return control
 
 

@@ -34,7 +34,7 @@ async def begin(supervisor: Supervisor) -> int:
     except (ServiceError, ViewError) as error:
         return give_up(supervisor, 125, str(error))
     except OSError as error:
-        return give_up(supervisor, 125, f"can't start PROG: {error.strerror or error}")
+        return give_up(supervisor, 125, spawn.no_start(error))
     supervisor.prog.pid = child.pid
     if failure := await exec_failure(child):
         return give_up(supervisor, *failure)

@@ -24,7 +24,9 @@ Ends:
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -33,7 +35,7 @@ from viewosd.keeper import inherit, place, unsafe
 from viewosd.keeper.plan import StartError
 
 from .prog import Prog
-from .spawn import Child, Program, start
+from .spawn import Child, Program, no_start, start
 
 TYPE_CHECKING = False  # typing is not loaded: it takes milliseconds
 if TYPE_CHECKING:
@@ -77,17 +79,29 @@ def main(plan: Plan, link: Link) -> NoReturn:
     except (StartError, place.PlaceError) as error:
         link.tell("failed", 125, error)
     except OSError as error:
-        link.tell("failed", 125, f"can't start PROG: {error.strerror or error}")
+        link.tell("failed", 125, no_start(error))
     except Exception as error:
-        from traceback import format_exc
-
-        if plan.log >= 0:
-            os.write(plan.log, os.fsencode(format_exc()))
+        if _memory_is_limited():  # then it is MemoryError, by that name or as an ImportError
+            link.tell("failed", 125, no_start(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))))
         else:
-            place.note(plan.serverid, format_exc())
-        link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
+            _note_fault(plan)
+            link.tell("failed", 125, f"a fault of the supervisor: {error!r}")
     finally:
         os._exit(status)
+
+
+def _note_fault(plan: Plan) -> None:
+    from traceback import format_exc
+
+    if plan.log >= 0:
+        os.write(plan.log, os.fsencode(format_exc()))
+    else:
+        place.note(plan.serverid, format_exc())
+
+
+def _memory_is_limited() -> bool:
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(which)[0] != resource.RLIM_INFINITY for which in limits)
 
 
 def program(plan: Plan, argv: list[bytes] | None = None) -> Program:

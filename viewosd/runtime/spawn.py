@@ -48,6 +48,13 @@ NO_FETCH: Final = {
 }
 """Why the listener of another process can't be fetched, by errno: pidfd_getfd(2)."""
 
+_LIMITED: Final = {
+    errno.EFBIG: "; the limit of file sizes is too low for a supervisor, see ulimit -f",
+    errno.EMFILE: "; the limit of descriptors is too low for a supervisor, see ulimit -n",
+    errno.ENOMEM: "; the limit of memory is too low for a supervisor, see ulimit -v and -d",
+}
+"""What is to be said besides of an error that limits cause, by errno: setrlimit(2)."""
+
 # What execvp(3) goes on from to the next directory of PATH.
 _NEXT: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV}
 _DEFAULT_PATH: Final = b"/bin:/usr/bin"
@@ -56,7 +63,10 @@ _STEP: Final = 0.0002  # seconds
 _STEPS: Final = 300_000  # a minute or more: then whoever started us is dead, and so must we be
 
 
-_NOFILE: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
+_LIMITS: Final = {
+    which: resource.getrlimit(which) for which in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+}
+"""What we were given, and give on. A memfd has a size, too."""
 
 
 class Program:
@@ -193,6 +203,11 @@ def start(
     return child
 
 
+def no_start(error: OSError) -> str:
+    """What is told where PROG was not even begun."""
+    return f"can't start PROG: {error.strerror or error}{_LIMITED.get(error.errno or 0, '')}"
+
+
 def _why(stage: int, code: int) -> str:
     reason = NO_FILTER.get(code) if stage == _FILTER else None
     return f"{_STAGES[stage]}: {reason or os.strerror(code)}"
@@ -252,12 +267,12 @@ def _wait_for_go(shared: mmap.mmap) -> None:
 
 
 def raise_limits() -> None:
-    """Let the supervisor have as many descriptors as it may: one for each listener, and more. What
-    it starts gets the limit that we were given.
+    """Let the supervisor have as many descriptors as it may: one for each listener, and more; and
+    files of its own that are as large. What it starts gets the limits that we were given.
     """
-    _, hard = _NOFILE
-    with contextlib.suppress(ValueError, OSError):  # the limit of the system is below it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for which, (_, hard) in _LIMITS.items():
+        with contextlib.suppress(ValueError, OSError):  # the limit of the system is below it
+            resource.setrlimit(which, (hard, hard))
 
 
 def _put_right(program: Program, status: int) -> None:
@@ -280,7 +295,8 @@ def _put_right(program: Program, status: int) -> None:
         # A terminal that controls no session becomes the new one's: TIOCSCTTY, ioctl_tty(2).
         with contextlib.suppress(OSError):
             fcntl.ioctl(0, _TIOCSCTTY, 0)
-    resource.setrlimit(resource.RLIMIT_NOFILE, _NOFILE)  # last: ours may lie above it
+    for which, limits in _LIMITS.items():  # last: what is ours may lie above
+        resource.setrlimit(which, limits)
 
 
 def _arrange(fds: Mapping[int, int], status: int) -> None:
