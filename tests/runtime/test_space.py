@@ -243,6 +243,14 @@ async def test_two_that_wait_until_helpers_have_settled_are_told_the_same(space)
     os.waitpid(pid, 0)
 
 
+async def test_a_helper_has_ended_whoever_collects_it(space):
+    helpers = space._helpers
+    pid = helpers.fork(b"viewos-test", lambda: None, [])
+    until(lambda: state_of(pid) == "Z", "the end of a helper")
+    assert pid not in helpers.pids()
+    os.waitpid(pid, 0)
+
+
 async def test_nobody_elses_thread_lives_in_it(space):
     assert not space.inhabits(os.getpid())
     assert space.inhabits(space.agent())

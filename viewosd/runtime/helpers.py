@@ -18,7 +18,7 @@ import trio
 
 from ..agent import host
 from ..keeper import unsafe
-from ..keeper.processes import start_of
+from ..keeper.processes import lives, start_of
 
 log = logging.getLogger("viewosd")
 
@@ -89,8 +89,10 @@ class Helpers:
             return False
 
     def forget_ended(self) -> None:
-        """Drop those that have ended."""
-        self._starts = {p: at for p, at in self._starts.items() if start_of(p) == at and at}
+        """Drop those that have ended. Those of a supervisor that died are the keeper's to collect:
+        who waits for them must not wait for that.
+        """
+        self._starts = {p: at for p, at in self._starts.items() if start_of(p) == at and lives(p)}
 
     def pids(self) -> list[int]:
         """Process ids, for a successor to `add`."""
