@@ -19,8 +19,8 @@ from .filetree import (
     SetAttr,
     Statfs,
 )
+from .sparse import PAGE, Sparse
 
-PAGE: Final = 4096
 NAME_MAX: Final = 255
 
 
@@ -29,15 +29,13 @@ class Node:
 
     Attributes:
         names: of a directory, to (node, the number in listings that the name keeps).
-        pages: which pages of ``data`` were ever written; the others are holes.
     """
 
     def __init__(self, attr: Attr, parent: int = 0) -> None:
         self.attr = attr
         self.parent = parent
         self.names: dict[bytes, tuple[int, int]] = {}
-        self.data = bytearray()
-        self.pages: set[int] = set()
+        self.data = Sparse()
         self.target = b""
         self.xattrs: dict[bytes, bytes] = {}
         self.known = 0  # entries that the kernel holds
@@ -246,8 +244,9 @@ class MemoryTree(FileTree):
         return list(self._node(node).xattrs)
 
     def setxattr(self, node: int, name: bytes, value: bytes, flags: int, context: Context) -> None:
-        if name.startswith(b"system."):  # access control lists: they would change the mode
-            raise OSError(errno.EOPNOTSUPP, "no access control lists")
+        # Not those of access control lists, "system.": they would change the mode.
+        if not name.startswith((b"user.", b"trusted.", b"security.")):
+            raise OSError(errno.EOPNOTSUPP, "no attributes of that kind")
         found = self._node(node)
         if flags & fcntl.XATTR_CREATE and name in found.xattrs:
             raise OSError(errno.EEXIST, "there already")
@@ -277,18 +276,14 @@ class MemoryTree(FileTree):
         node = self._new(parent, None, stat.S_IFREG | mode & 0o7777, context)
         return self._entry(node), Opened(keep_cache=True)
 
-    def read(self, node: int, handle: Any, offset: int, size: int, context: Context) -> memoryview:
-        data = self._node(node).data
-        # A copy: a view would forbid the bytearray to grow as long as it lives.
-        return memoryview(bytes(memoryview(data)[offset : offset + size]))
+    def read(self, node: int, handle: Any, offset: int, size: int, context: Context) -> bytes:
+        return self._node(node).data.read(offset, size)
 
     def write(self, node: int, handle: Any, offset: int, data: memoryview, context: Context) -> int:
         found = self._node(node)
-        end = offset + len(data)
-        self._allocate(found, offset, end)
-        if end > len(found.data):
-            self._resize(found, end)
-        found.data[offset:end] = data
+        self._allocate(found, offset, offset + len(data))
+        found.data.write(offset, data)
+        found.attr.size = found.data.size
         _touch(found)
         return len(data)
 
@@ -300,48 +295,36 @@ class MemoryTree(FileTree):
         if mode & ~(keep | punch):
             raise OSError(errno.EOPNOTSUPP, "neither allocating nor a hole")
         if mode & punch:
-            stop = min(end, len(found.data))
-            if stop > offset:
-                found.data[offset:stop] = bytes(stop - offset)
-            found.pages -= set(range(-(-offset // PAGE), end // PAGE))
+            found.data.punch(offset, end)
             self._count(found)
         else:
             self._allocate(found, offset, end)
-            if end > len(found.data) and not mode & keep:
+            if end > found.data.size and not mode & keep:
                 self._resize(found, end)
         _touch(found)
 
     def lseek(self, node: int, handle: Any, offset: int, whence: int, context: Context) -> int:
-        found = self._node(node)
-        if offset >= len(found.data):
+        data = self._node(node).data
+        if offset >= data.size:
             raise OSError(errno.ENXIO, "beyond the end")
-        want, end = whence == fcntl.SEEK_DATA, len(found.data)
-        while offset < end and (offset // PAGE in found.pages) != want:
-            offset = (offset // PAGE + 1) * PAGE
-        if offset >= end and want:
+        at = data.data_from(offset) if whence == fcntl.SEEK_DATA else data.hole_from(offset)
+        if at < 0:
             raise OSError(errno.ENXIO, "no data until the end")
-        return min(offset, end)
+        return at
 
     def _resize(self, node: Node, size: int) -> None:
-        if size > self.size:
-            raise OSError(errno.EFBIG, "larger than the file system")
-        if size < len(node.data):
-            del node.data[size:]
-            node.pages = {p for p in node.pages if p * PAGE < size}
-            self._count(node)
-        else:
-            node.data.extend(bytes(size - len(node.data)))
+        node.data.resize(size)
+        self._count(node)
         node.attr.size = size
 
     def _allocate(self, node: Node, offset: int, end: int) -> None:
-        more = set(range(offset // PAGE, -(-end // PAGE))) - node.pages
-        if self._used * 512 + len(more) * PAGE > self.size:
+        if self._used * 512 + node.data.missing(offset, end) * PAGE > self.size:
             raise OSError(errno.ENOSPC, "full")
-        node.pages |= more
+        node.data.allocate(offset, end)
         self._count(node)
 
     def _count(self, node: Node) -> None:
-        blocks = len(node.pages) * PAGE // 512
+        blocks = len(node.data.pages) * PAGE // 512
         self._used += blocks - (node.attr.blocks or 0)
         node.attr.blocks = blocks
 

@@ -36,7 +36,7 @@ def test_files_are_reached_and_used_in_every_way(ground, kind):
 
 
 # Of an ordinary user's, those where rights are as natively: with vstat he may do what root may.
-ERRNO_KINDS = ("hide", "cow", "vstat", "mincow", "merge")
+ERRNO_KINDS = ("hide", "cow", "vstat", "mincow", "merge", "real", "ram")
 
 
 @pytest.mark.parametrize("kind", ERRNO_KINDS)

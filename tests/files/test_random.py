@@ -9,14 +9,14 @@ import pytest
 
 from helpers.grounds import FOR_USERS, PROGRAMS, Ground, good
 
-KINDS = ("native", "move", "cow", "vstat", "mincow", "foreign")
+KINDS = ("native", "move", "cow", "vstat", "mincow", "foreign", "real", "ram")
 
 
 def prepare(ground: Ground, kind: str) -> None:
     """Files that are there before, below the overlays."""
     if kind in FOR_USERS and not ground.user.uid:
         pytest.skip("root's files are not foreign to root")
-    where = ground.source if kind == "move" else ground.work
+    where = ground.source if kind in ("move", "real", "ram") else ground.work
     (where / "file").write_bytes(os.urandom(70000))
     for number in range(3):
         own = where / f"own{number}"
@@ -41,6 +41,8 @@ def links(ground: Ground, kind: str) -> list[str]:
 def run(ground: Ground, kind: str, *argv: str) -> str:
     if kind == "native":
         return good(ground.native(*argv))
+    if kind == "ram":
+        argv = "sh", "-ec", 'cp -a "$0"/. . && exec "$@"', str(ground.source), *argv
     return ground.inside(kind, *argv)
 
 

@@ -103,8 +103,8 @@ def test_the_time_of_birth_is_told_by_trees_that_know_it():
 def test_copies_are_made_in_the_tree():
     class Copies(MemoryTree):
         def copy_file_range(self, node, handle, offset, to, to_handle, to_offset, length, *_):
-            data = self.nodes[node].data[offset : offset + length]
-            return self.write(to, to_handle, to_offset, memoryview(bytes(data).upper()), None)
+            data = self.nodes[node].data.read(offset, length)
+            return self.write(to, to_handle, to_offset, memoryview(data.upper()), None)
 
     with mounted(Copies) as mount:
         (mount.root / "from").write_bytes(b"abcdef")

@@ -34,9 +34,12 @@ KINDS: dict[str, list[str]] = {
     "mincow": ["--mount", "viewfs,mincow", "none", "{work}"],
     "foreign": ["--cow", "{work}"],
     "merge": ["--mount", "viewfs,merge", "{source}", "{work}"],
+    "real": ["-p", "umfuse", "--mount", "umfusereal", "{source}", "{work}"],
+    "ram": ["-p", "umfuse", "--mount", "umfuseram", "none", "{work}"],
 }
-"""Options of viewos-run. The kernel's overlayfs does cow, our own tree server vstat, mincow, merge,
-and foreign: an ordinary user's cow over what belongs to root.
+"""Options of viewos-run. The kernel's overlayfs does cow, our own tree servers vstat, mincow, merge,
+foreign (an ordinary user's cow over what belongs to root), real (a directory passed through) and
+ram (a tree in memory).
 """
 FOR_USERS = ("foreign",)
 
@@ -46,7 +49,7 @@ class Ground:
 
     Attributes:
         place: holds everything of this test; ``work``: where programs work; ``source``: what
-            ``move`` and ``merge`` show there.
+            ``move``, ``merge`` and ``real`` show there.
     """
 
     def __init__(self, user: User, place: Path, trees: Path) -> None:
@@ -115,16 +118,16 @@ class Ground:
         """
         self.fresh()
         argv = [self.python, "-I", str(PROGRAMS / script)]
-        where = self.source if kind == "move" else self.work
+        where = self.source if kind in ("move", "real") else self.work
         prepare = [*argv, "prepare", *words]
-        if kind != "tmpfs":
+        if kind not in ("tmpfs", "ram"):
             good(self.native(*prepare, cwd=where))
         if kind == "foreign":
             self.give_to_root()
         check = [*argv, "check", *words]
         if kind == "native":
             out = good(self.native(*check))
-        elif kind == "tmpfs":
+        elif kind in ("tmpfs", "ram"):
             out = self.inside(kind, "sh", "-ec", '"$@" prepare; exec "$@" check', "sh", *argv)
         else:
             out = self.inside(kind, *check)

@@ -20,7 +20,7 @@ class Known(NamedTuple):
     why: str
 
 
-MOUNTS = "move tmpfs cow vstat mincow foreign merge"
+MOUNTS = "move tmpfs cow vstat mincow foreign merge real ram"
 OURS = "vstat mincow foreign merge"
 
 PATHS = (
@@ -82,6 +82,13 @@ PATHS = (
         "user",
         "inherited_lists*",
         "no access control lists where the kernel does not check: ENOTSUP (docs/viewfs.md)",
+    ),
+    Known(
+        "real ram",
+        "root user",
+        "access_control_lists*|inherited_lists*",
+        "no access control lists: the kernel would not ask again for a mode that one has changed "
+        "(docs/umfuse.md)",
     ),
     Known("merge", "root user", "unnamed_file*", "merge has no unnamed files; programs go without"),
     Known(
