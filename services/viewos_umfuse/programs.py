@@ -56,12 +56,12 @@ PROGRAMS: Final = {
     # Without -n it keeps a list of mounts in the home directory.
     "umfuseiso9660": Program("fuseiso", "fuseiso", first=("-n",), order="%S %M %O"),
     "umfusesquashfs": Program("squashfuse", "squashfuse"),
-    # It has a libfuse of its own, and no -f.
+    # It has a libfuse of its own, and no -f. Unless silent it has no answer to access(2), nor chdir(2).
     "umfusentfs": Program(
         "ntfs-3g",
         "ntfs-3g",
         writes=True,
-        always=("no_detach", "no_def_opts"),
+        always=("no_detach", "no_def_opts", "silent"),
         foreground=(),
     ),
     "umfusessh": Program("sshfs", "sshfs", image=False, writes=True),

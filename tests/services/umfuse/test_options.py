@@ -36,7 +36,7 @@ def test_the_owner_is_said_once():
 def test_programs_order_their_words_as_they_want_them():
     assert line("umfuseiso9660") == "fuseiso -n SRC DST -f -o ro"
     assert line("umfusessh") == "sshfs -f SRC DST"
-    assert line("umfusentfs") == "ntfs-3g -o no_detach,no_def_opts,ro SRC DST"
+    assert line("umfusentfs") == "ntfs-3g -o no_detach,no_def_opts,silent,ro SRC DST"
 
 
 def test_pre_post_format_and_nosource_make_any_command_line():
