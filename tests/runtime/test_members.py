@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.waiting import until
-from viewosd.keeper.processes import descends, lineage, parent_of, state_of
+from viewosd.keeper.processes import descends, lineage, own_children, parent_of, state_of
+from viewosd.runtime import members as module
 from viewosd.runtime.members import Members, leader_of
 
 CHAIN = """
@@ -61,6 +63,42 @@ def test_all_below_the_ancestor_are_members_and_it_is_not(chain):
     assert all(members.has(pid) for pid in chain.pids[1:])
     assert not members.has(os.getpid())
     assert not members.nobody_left() or not members.besides
+
+
+def test_with_no_children_but_helpers_nobody_else_is_looked_at(chain, monkeypatch):
+    members = Members(os.getpid())
+    members.helpers = set(own_children())
+    assert chain.top.pid in members.helpers
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "descendants", lambda pid: pytest.fail("it looked"))
+        assert members.processes() == []
+        assert not members.any_below(os.getpid())
+    members.helpers.remove(chain.top.pid)
+    assert members.processes() == chain.pids
+    assert members.any_below(os.getpid())
+    members.helpers.add(chain.pids[1])
+    assert members.processes() == chain.pids[:1]
+
+
+def test_children_of_all_threads_are_ours_and_so_are_ended_ones():
+    before = set(own_children())
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        started.append(subprocess.Popen(["/bin/true"]))
+        ended.wait()
+
+    ended = threading.Event()
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        until(lambda: started and state_of(started[0].pid) == "Z", "its end")
+        assert set(own_children()) == before | {started[0].pid}
+    finally:
+        ended.set()
+        thread.join()
+    started[0].wait()
+    assert set(own_children()) == before
 
 
 def test_a_thread_is_where_its_process_is(chain):

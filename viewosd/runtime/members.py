@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from ..keeper.processes import descendants, descends, lineage, lives, parent_of, start_of
+from ..keeper.processes import (
+    descendants,
+    descends,
+    lineage,
+    lives,
+    own_children,
+    parent_of,
+    start_of,
+)
 from .helpers import Helpers
 
 FRESH_S: Final = 0.2
@@ -69,7 +79,7 @@ class Members:
 
     def processes(self) -> list[int]:
         """Process ids, parents before their children; no two looks at /proc are one snapshot."""
-        found = descendants(self.ancestor) if self.ancestor else []
+        found = self._below(self.ancestor) if self.ancestor else []
         if self.besides:
             found = [p for p in found if p != self.besides] + descendants(self.besides)
         if self.helpers:
@@ -102,6 +112,15 @@ class Members:
         if self.ancestor and descends(pid, self.ancestor):
             return True
         return any(self._follows(pid, s) for s in self.strangers if self.still(s))
+
+    def _below(self, pid: int) -> list[int]:
+        """As `descendants`; that looks at every process of the machine, which is not needed while
+        we ourselves have no children but helpers.
+        """
+        with suppress(OSError):
+            if pid == os.getpid() and all(child in self.helpers for child in own_children()):
+                return []
+        return descendants(pid)
 
     def _without_helpers(self, found: list[int]) -> list[int]:
         """Without helpers and what they have started; parents come before their children."""
@@ -167,7 +186,7 @@ class Members:
 
     def any_below(self, pid: int) -> bool:
         """Has a process any descendant that has not ended, and is of a view?"""
-        return any(self.alive(p) for p in self._without_helpers(descendants(pid)))
+        return any(self.alive(p) for p in self._without_helpers(self._below(pid)))
 
     def forget_branches(self) -> None:
         """Views came or went."""
