@@ -35,7 +35,9 @@ class Armory:
         everywhere: that is so in every process.
         attempted: what a re-arm that is under way would add. If we die just then, a successor must
             count on it, but can't rely on it.
-        record: called when `attempted` was set, to have it written down.
+        attaching: a process outside of the tree for which that is so.
+        broken_off: a supervisor died over a re-arm, which has not been made up for yet: `repair`.
+        record: called when one of these has changed, to have it written down.
     """
 
     def __init__(self, pump: Pump, parking: Parking) -> None:
@@ -43,6 +45,8 @@ class Armory:
         self.installed: Traps = {}
         self.everywhere = True
         self.attempted: Traps = {}
+        self.attaching: set[int] = set()
+        self.broken_off = False
         self.record: Callable[[], None] = lambda: None
         self._lock = trio.Lock()
         self._besides: dict[int, int] = {}
@@ -88,7 +92,11 @@ class Armory:
             self.parking.keep_only(self._besides.items())
             return bool(old)
 
-        await self._arm(processes, wanted, close_old, also)
+        try:
+            await self._arm(processes, wanted, close_old, also)
+            self.everywhere, self.broken_off = True, False
+        finally:
+            self.record()
 
     async def visit(self, processes: Callable[[], Iterable[int]], also: arming.Visit) -> None:
         """Stop every process for a moment, and call ``also`` for each. Raises ViewError."""
@@ -114,8 +122,12 @@ class Armory:
             return False
 
         if any(union(self.installed, wanted).values()):
-            if not await self._arm(lambda: [pid], wanted, look):
-                raise ViewError(f"process {pid} has ended")
+            self.attaching = {pid}
+            try:
+                if not await self._arm(lambda: [pid], wanted, look):
+                    raise ViewError(f"process {pid} has ended")
+            finally:
+                self.attaching = set()
         else:
             look()
         return children

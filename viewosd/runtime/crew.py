@@ -128,7 +128,7 @@ class Crew:
 
     def _try_to_fetch(self, captive: Captive) -> None:
         """With a number that no descriptor has: EBADF comes after the question of rights."""
-        pidfd = _pidfd_of(captive.tid, self.pid)
+        pidfd = pidfd_of(captive.tid, self.pid)
         try:
             os.close(unsafe.pidfd_getfd(pidfd, _NO_DESCRIPTOR))
         except OSError as error:
@@ -189,13 +189,15 @@ class Crew:
     def _put_on(self, captive: Captive, flags: int, keep: Callable[[int], None]) -> None:
         with Injection(captive, self._rewriter.let_pass) as inside:
             number = inside.syscall("seccomp", _SET_MODE_FILTER, flags, self._address)
-            if number < 0:
-                raise _Refused(-number, f"process {self.pid} ({name_of(self.pid)}): {_why(number)}")
-            pidfd = _pidfd_of(captive.tid, self.pid)
-            try:
-                keep(unsafe.pidfd_getfd(pidfd, number))
-            finally:
-                os.close(pidfd)
+        if number < 0:
+            raise _Refused(-number, f"process {self.pid} ({name_of(self.pid)}): {_why(number)}")
+        # It has its own registers meanwhile: should we be killed just now, it goes on with them.
+        pidfd = pidfd_of(captive.tid, self.pid)
+        try:
+            keep(unsafe.pidfd_getfd(pidfd, number))
+        finally:
+            os.close(pidfd)
+            with Injection(captive, self._rewriter.let_pass) as inside:
                 inside.syscall("close", number)
 
     def finish(self) -> None:
@@ -224,7 +226,8 @@ def _descriptors(tid: int) -> int:
     return int(line.split()[3])
 
 
-def _pidfd_of(tid: int, pid: int) -> int:
+def pidfd_of(tid: int, pid: int) -> int:
+    """A descriptor of a process by one of its threads."""
     try:
         # The leader may have ended before the others, or have other descriptors.
         return unsafe.pidfd_open(tid, PIDFD_THREAD)

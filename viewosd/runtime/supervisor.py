@@ -32,6 +32,7 @@ from .members import Members
 from .observe import Observers
 from .parking import Parking
 from .pump import Pump
+from .repair import finish_arming
 from .spaces import Spaces
 from .state import State
 
@@ -88,6 +89,8 @@ class Supervisor:
                 self.save()
                 self.members.remember()
                 self.link.tell("serving")
+                if self.armory.broken_off:
+                    await finish_arming(self)
             await nursery.start(control.serve, self, self._control)
             nursery.start_soon(self.children.run, self._look_for_end)
             nursery.start_soon(self._look_after)

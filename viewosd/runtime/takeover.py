@@ -52,13 +52,14 @@ def facts(supervisor: Supervisor) -> dict[str, Any]:
             for view in supervisor.views.values()
         ],
         "next_view": supervisor.next_view,
-        "strangers": sorted(supervisor.members.strangers),
+        "strangers": sorted(supervisor.members.strangers | armory.attaching),
         "left_out": list(supervisor.members.left_out.items()),
         "adopted": list(supervisor.members.adopted.items()),
         "through": list(supervisor.members.through.items()),
         "spaces": supervisor.spaces.facts(),
         "installed": to_text(union(armory.installed, armory.attempted)),
         "everywhere": armory.everywhere and not armory.attempted,
+        "arming": bool(armory.attempted) or armory.broken_off,
     }
 
 
@@ -86,6 +87,7 @@ async def take_over(supervisor: Supervisor) -> None:
     listeners, parked = supervisor.armory.take_over(
         union(installed, supervisor.wanted()), known.get("everywhere", True)
     )
+    supervisor.armory.broken_off = known.get("arming", False)
     await supervisor.spaces.take_over(known.get("spaces", {}), parked)
     supervisor.tell_pump()
     for found in listeners.values():
