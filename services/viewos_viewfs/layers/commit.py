@@ -123,6 +123,8 @@ class _Commit:
         self.layer, self.part, self.upper, self.target = layer, part, upper, target
         self.mounted, self.step = mounted, step
         self.origins = Origins(part)
+        self._created_ns = layer.created_ns()
+        self._on = bool(layer.meta().get("on"))
         self.changes: list[Change] = []
 
     def plan(self, paths: Sequence[str] | None, force: bool) -> None:
@@ -161,10 +163,14 @@ class _Commit:
     def _refuse(self, changes: Sequence[Change], closed: Sequence[str], force: bool) -> None:
         if reasons := list(problems(changes, closed, self.target)):
             raise Refused([(self._shown(path), why) for path, why in reasons], conflicts=False)
-        created = self.layer.created_ns()
-        told = [(c.path, conflict(c, self.upper, created, self.origins)) for c in changes]
+        told = [(change.path, self._conflict(change)) for change in changes]
         if not force and (reasons := [(self._shown(path), why) for path, why in told if why]):
             raise Refused(reasons, conflicts=True)
+
+    def _conflict(self, change: Change) -> str:
+        return conflict(
+            change, self.upper, self.target, self._created_ns, self.origins, alone=not self._on
+        )
 
     def _parents(self) -> dict[str, Any]:
         """Directories that get other times because of what is done in them: what they are now.
@@ -177,9 +183,8 @@ class _Commit:
         for path in paths - {change.path for change in self.changes}:
             with suppress(FileNotFoundError):
                 entry = self._now(path)
-                created = self.layer.created_ns()
                 same = Change(path, Kind.METADATA, entry, entry, birth=path)
-                if entry and not conflict(same, self.upper, created, self.origins):
+                if entry and not self._conflict(same):
                     found[path] = record(entry)
         return found
 
@@ -203,13 +208,15 @@ class _Commit:
     def _end(self, done: Sequence[Change]) -> None:
         kept: dict[str, Any] = {}
         # What lies between shows where nothing hides it any more.
-        if self.mounted or self.layer.meta().get("on"):
+        if self.mounted or self._on:
             gone = [change.path for change in done if change.new is None]
             kept = {c.path: record(self._now(c.path)) for c in done if c.new is not None}
         else:
             left = list(Walk(self.upper, self.target).changes())
             prune(self.upper, left, self.origins, self.step)
             waiting = {change.path for change in left}
+            # A name that was made, and is to be another name of a file yet.
+            kept = {c.path: record(self._now(c.path)) for c in done if c.path in waiting}
             # A directory that stays may wait for a change yet.
             gone = [p for p in self.origins.entries if p not in waiting and not self._stays(p)]
         if done or self.origins.token:

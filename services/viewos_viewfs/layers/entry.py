@@ -37,6 +37,8 @@ class Entry:
         mode: type and permissions; with uid, gid and rdev the virtual ones where there are any.
         whiteout: the name is deleted.
         opaque: a directory that hides everything of the same name below the layer.
+        copied: it was copied from below, and so was there: a directory that is renamed is not, and
+            a file may lie under another name since.
     """
 
     st: os.stat_result
@@ -46,6 +48,7 @@ class Entry:
     rdev: int
     whiteout: bool = False
     opaque: bool = False
+    copied: bool = False
 
     @property
     def type(self) -> int:
@@ -100,6 +103,7 @@ def look_in_layer(directory: int, name: str) -> Entry | None:
         opaque=any(
             f"{p}opaque" in names and os.getxattr(path, f"{p}opaque") == b"y" for p in PREFIXES
         ),
+        copied=any(f"{p}origin" in names for p in PREFIXES),
     )
 
 

@@ -3,9 +3,12 @@
 The kernel's overlayfs does not write down what it copied, so age decides. A layer's entry was born
 (statx(2), stx_btime) when it was copied up, made or deleted in the view; a file of the target whose
 ctime is not older than that has been changed outside since, and that is a conflict. Where the
-layer's file system keeps no birth time, the time when the layer was made counts instead. What this
-rule can't see: that a file which the view changed was deleted outside (the view's is added again);
-that permissions of a directory changed outside and something was made in it afterwards.
+layer's file system keeps no birth time, the time when the layer was made counts instead. Where a
+directory's copy says that it is a copy, and the target has none, it was deleted outside.
+
+What this can't see: that a file which the view changed was deleted outside (the view's is added
+again: it might have been renamed in the view); that permissions of a directory changed outside and
+something was made in it afterwards.
 
 The rule would find a commit's own traces. So LAYER/origins.json says what a commit has seen and
 done, and what is as it says is no conflict, whatever its ctime: before a commit begins, all of the
@@ -121,20 +124,30 @@ def record(entry: Entry | None) -> Any:
     return identity if entry.is_dir else [*identity, entry.st.st_size, entry.st.st_mtime_ns]
 
 
-def conflict(change: Change, upper: int, created_ns: int, origins: Origins) -> str:
+def conflict(
+    change: Change, upper: int, target: int, created_ns: int, origins: Origins, *, alone: bool
+) -> str:
     """Why the target is not what the view has changed; "" if nothing speaks against it.
 
     Args:
-        upper: the layer's directory of changes.
+        upper: the layer's directory of changes; ``target``: what it lies over.
+        alone: no other layer lies between the two, from which it could be copied.
     """
-    old = change.old
-    if old is None or origins.knows(change):
+    old, new = change.old, change.new
+    if origins.knows(change):
         return ""
+    if old is None:
+        copied = new is not None and new.is_dir and new.copied and not new.opaque
+        return "was deleted outside since" if copied and alone else ""
     since = birth(upper, change.birth).ns or created_ns
     if old.st.st_ctime_ns < since:
         return ""
     if not old.is_dir:
         return "was changed outside since"
+    if change.kind in (Kind.TYPE, Kind.DELETED):
+        # What is in it is looked at by itself; was it there at all?
+        made_ns = birth(target, change.path).ns
+        return "was made outside since" if made_ns is not None and made_ns >= since else ""
     # An entry made in it has changed both times; permissions alone, only one.
     metadata = change.kind is Kind.METADATA and old.st.st_ctime_ns != old.st.st_mtime_ns
     return "has got other permissions or another owner outside since" if metadata else ""

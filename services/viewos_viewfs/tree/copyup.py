@@ -121,6 +121,7 @@ class CopyUp:
                 with times_kept(fd):
                     for name in whiteouts(self.union, directory):
                         os.unlink(name, dir_fd=fd.fd)
+                    layer.set_copied(Location(fd), False)
                 self.union.memory.keep_ino(directory.parts[0].id, directory.ino)
                 self.union.restack(directory, directory.parts[:1])
                 directory.mark = b""
@@ -152,6 +153,7 @@ class CopyUp:
         st = self.union.stat(node)
         with self.work.making() as temp:
             _, virtual = self._copy(node, st, temp, None)
+            parent.layer.set_copied(self.work.at(temp), True)
             made = self.work.at(temp).stat()
             with times_kept(above):
                 self.work.put(temp, above, name)

@@ -3,8 +3,10 @@
 The format is the kernel's: Documentation/filesystems/overlayfs.rst, fs/overlayfs/. A whiteout says
 that a name of the layers below is gone: a character device 0:0, or, where none can be made, an
 empty file with the xattr ``overlay.whiteout`` in a directory with ``overlay.opaque=x`` (Linux 6.7).
-``overlay.opaque=y``: a directory hides the one below it. The xattrs are of the namespace
-``trusted`` if root made the layer, else ``user``. Redirects and metacopy are not used.
+``overlay.opaque=y``: a directory hides the one below it. ``overlay.origin``: it was copied from
+below; the kernel keeps a file handle in it, and takes an empty one for one that is not known. The
+xattrs are of the namespace ``trusted`` if root made the layer, else ``user``. Redirects and
+metacopy are not used.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Layer:
         self.root, self.changes, self.upper = Fd(root), changes, upper
         self._opaque = f"{prefix}.overlay.opaque"
         self._whiteout = f"{prefix}.overlay.whiteout"
+        self._origin = f"{prefix}.overlay.origin"
 
     def is_whiteout(self, there: Location, st: os.stat_result, mark: Callable[[], bytes]) -> bool:
         """Does it say that the name is gone? ``mark``: tells its directory's."""
@@ -55,6 +58,17 @@ class Layer:
             there.setxattr(self._opaque, mark)
         elif self.mark(there):
             there.removexattr(self._opaque)
+
+    def set_copied(self, there: Location, copied: bool) -> None:
+        """Say that a directory was copied from below, or that it is one of its own."""
+        try:
+            if copied:
+                there.setxattr(self._origin, b"")
+            else:
+                there.removexattr(self._origin)
+        except OSError as error:
+            if error.errno not in NO_XATTR:
+                raise
 
     def make_whiteout(self, directory: Fd, name: bytes) -> bool:
         """Make one in any directory of the layer's file system.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -141,6 +142,8 @@ def test_a_linked_name_whose_first_is_left_out_is_a_file_of_its_own(old: Tree):
     run(old, "b", "c")
     assert (old.target / "b").stat().st_ino == (old.target / "c").stat().st_ino
     assert not (old.target / "a").exists()
+    run(old)  # what it has made itself is no conflict
+    assert {(old.target / name).stat().st_nlink for name in "abc"} == {3}
 
 
 def test_a_fifo_is_made_and_a_socket_is_named(old: Tree):
@@ -194,6 +197,40 @@ def test_what_was_changed_outside_is_named_and_nothing_is_done(old: Tree, way: s
     assert listing(old.target) == before
     run(old, force=True)
     assert old.told() == {}
+
+
+def refused(tree: Tree) -> list[str]:
+    """Paths that a commit names."""
+    with pytest.raises(Refused) as caught:
+        run(tree)
+    assert caught.value.conflicts
+    return [path for path, _ in caught.value.reasons]
+
+
+@pytest.mark.parametrize("way", ["changed", "deleted"])
+def test_an_empty_directory_put_outside_where_a_file_was_is_a_conflict(old: Tree, way: str):
+    if way == "changed":
+        write(old.upper / "mod", "view")
+    else:
+        old.whiteout("mod")
+    old.later()
+    (old.target / "mod").unlink()
+    (old.target / "mod").mkdir()
+    assert refused(old) == ["mod"]
+    run(old, force=True)
+    assert old.told() == {}
+
+
+def test_a_directory_deleted_outside_in_which_the_view_changed_something_is_a_conflict(old: Tree):
+    write(old.upper / "d/f", "f")
+    write(old.upper / "made/f", "f")
+    prefix = "trusted" if os.geteuid() == 0 else "user"
+    os.setxattr(old.upper / "d", f"{prefix}.overlay.origin", b"")  # copied, as overlayfs says it
+    run(old, "made")
+    shutil.rmtree(old.target / "d")
+    assert refused(old) == ["d"]
+    run(old, force=True)
+    assert listing(old.target / "d") == {"f": "f"}
 
 
 def test_a_file_made_outside_in_a_directory_that_the_view_deleted_is_a_conflict(old: Tree):

@@ -139,3 +139,29 @@ def test_a_patch_of_a_hundred_megabytes_goes_through(desk: Desk):
     script = "yes 'a line of text' | head -c 100000000 > t/big; viewos diff --patch | wc -c"
     (count,) = desk.inside(script)
     assert int(count) > 100_000_000
+
+
+@pytest.mark.parametrize(
+    "options", [["--cow", "t=@work"], ["--mount", "viewfs,cow,vstat,layer=work", "none", "t"]]
+)
+def test_a_directory_deleted_outside_is_a_conflict_and_one_renamed_inside_is_none(desk, options):
+    if "--mount" in options and desk.user.prefix:
+        pytest.skip("another user may not open /dev/fuse")
+    desk.inside(
+        "echo x > t/d/new; mkdir t/own; echo x > t/own/f; mv t/own t/o2; mv t/was t/w", *options
+    )
+    desk.run("rm", "-r", "t/d")
+    done = subprocess.run(
+        [*desk.user.prefix, "viewos", "commit", "--layer", "@work"], cwd=desk.place,
+        env=desk.environment, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"viewos commit: {desk.tree}/d: was deleted outside since",
+        "viewos commit: nothing was committed; --force overwrites what was changed outside",
+    ]
+    desk.run("viewos", "commit", "--force", "--layer", "@work")
+    assert listing(desk.tree) == {
+        "d": "drwxr-xr-x", "d/new": "x\n", "file": "file\n", "gone": "gone\n", "keep": "keep\n",
+        "mod": "mod\n", "o2": "drwxr-xr-x", "o2/f": "x\n", "w": "drwxr-xr-x", "w/f": "was/f\n",
+    }  # fmt: skip
