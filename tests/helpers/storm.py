@@ -93,7 +93,7 @@ class Storm:
 
     def _kill_again_and_again(self, keeper: int, chance: random.Random, show: bool) -> None:
         serverid = until(place.names, "the view").popitem()[0]
-        pid, layers = 0, iter(range(self.rearms))
+        pid, layer = 0, 0
         for number in range(self.kills):
             dead = pid
             pid = until(lambda d=dead: _other_than(d, keeper), "a supervisor")
@@ -104,8 +104,9 @@ class Storm:
             if number % 4 == 0:  # the others are killed again whatever they are doing
                 until(lambda: _serves(serverid), "the successor")
                 self.seconds.append(time.monotonic() - begin)
-                if chance.random() < 4 * self.rearms / self.kills:
-                    _rearm(serverid, next(layers, None))
+                while layer < self.rearms * (number + 4) // self.kills:
+                    _rearm(serverid, layer)
+                    layer += 1
             if show and number % 20 == 19:
                 print(f"{number + 1} kills", flush=True)
 
@@ -123,8 +124,7 @@ def _serves(serverid: int) -> bool:
         return False
 
 
-def _rearm(serverid: int, layer: int | None) -> None:
-    if layer is not None:
-        text = f"{ROOT}/tests/programs/layers.py:L{layer}"
-        with Session(serverid) as session:
-            session.call("add", 0, text.encode(), False)
+def _rearm(serverid: int, layer: int) -> None:
+    text = f"{ROOT}/tests/programs/layers.py:L{layer}"
+    with Session(serverid) as session:
+        session.call("add", 0, text.encode(), False)

@@ -1,6 +1,6 @@
 """Services that trap something each, so that loading one more re-arms the view.
 
-``layers.py:Parent``: getppid(2) returns 4242. ``L0`` to ``L79``: personality(1000 + n) returns n.
+``layers.py:Parent``: getppid(2) returns 4242. ``L0`` to ``L219``: personality(1000 + n) returns n.
 ``W0`` to ``W7``: ioctl(2) with 200 requests each goes on, which makes filters long. ``Late``:
 getsid(2) returns 777 after a while. ``Never``: getpgid(2) returns 7 once the file $GATE is there, and
 till then its hook waits. ``Programs``, ``Files``: their calls are looked at and go on.
@@ -99,4 +99,4 @@ def _wide(number: int) -> type[Service]:
 
 
 globals().update({f"W{n}": _wide(n) for n in range(8)})
-globals().update({f"L{n}": _layer(n) for n in range(80)})
+globals().update({f"L{n}": _layer(n) for n in range(220)})
