@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "GLOSSARY.md", "CONTRIBUTING.md")]
 DOCS += sorted((ROOT / "docs").rglob("*.md"))
 RUN = ["docs/write-a-service.md", "docs/control.md", "docs/installers.md"]
+NEED = {
+    "docs/umfuse.md": "fuse2fs squashfuse mke2fs e2fsck debugfs mksquashfs fusermount3",
+}
+"""Programs of others, by the guide that shows them."""
+RUN += NEED
 SCRIPTS = Path(sys.executable).parent
 FUSE = os.access("/dev/fuse", os.R_OK | os.W_OK)
 HOST = "desk"
@@ -90,6 +96,9 @@ def test_what_a_guide_shows_is_what_happens(place, document):
     left_out = []
     if "viewos-run --cow /" in (ROOT / document).read_text() and os.geteuid() and not FUSE:
         pytest.skip("needs a /dev/fuse that may be opened")
+    missing = [name for name in NEED.get(document, "").split() if shutil.which(name) is None]
+    if missing or (document in NEED and not FUSE):
+        pytest.skip(f"not here: {', '.join(missing) or 'a /dev/fuse that may be opened'}")
     for block in blocks(document):
         script = block.text.startswith("#!/bin/sh\n")
         if block.language in ("python", "toml") or script:
