@@ -71,7 +71,7 @@ def coroutine(lab: Lab) -> Table:
 @row
 def scale(lab: Lab) -> Table:
     found: Table = []
-    for how, counts in {"threads": (1, 2, 8, 64), "processes": (1, 2, 8)}.items():
+    for how, counts in {"threads": (1, 2, 8, 64), "processes": (1, 2, 8, 64)}.items():
         for n in counts:
             plain = lab.trace("getppid", how, str(n))
             c, ours = [lab.limit, "return", *plain], lab.view("Returns", plain)
