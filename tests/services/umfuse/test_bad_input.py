@@ -68,6 +68,29 @@ def test_a_missing_program_is_named_with_its_package(stage: Stage, place: Place)
         assert "it is in Debian's package bindfs" in why
 
 
+@pytest.mark.parametrize("type", [*TYPES, "umfusessh"])
+def test_each_missing_program_is_named_with_its_package(stage: Stage, place: Place, type: str):
+    program = TYPES.get(type, "sshfs")
+    if any(os.access(f"/{d}/{program}", os.X_OK) for d in ("sbin", "usr/sbin")):
+        pytest.skip(f"{program} is where administrators' programs are, which are found always")
+    (place.path / "image").write_bytes(bytes(4096))
+    place.own()
+    before = stage.user.viewos_run
+    stage.user.viewos_run = ["env", "PATH=/nonexistent", *before]
+    try:
+        puppet = stage.run("-p", "umfuse")
+    finally:
+        stage.user.viewos_run = before
+    source = "there:" if type == "umfusessh" else place.path / "image"
+    why = mount(puppet, type, source, place.point, "")
+    if type == "umfusefat":  # looked at before
+        assert "is no image that fusefat can read" in why
+        return
+    assert f"there is no program {program}; it is in Debian's package {program}\n" in why
+    words = f"{bytes(place.path / 'image')!r}, {bytes(place.point)!r}, {type.encode()!r}, 0, None"
+    assert puppet.ask(f"call('mount', {words})") == -errno.ENOPKG
+
+
 def test_an_image_that_is_written_is_not_mounted_twice(stage: Stage, place: Place):
     need("mke2fs", "fuse2fs")
     place.make("mke2fs", "-q", "-t", "ext2", "image", "4M")

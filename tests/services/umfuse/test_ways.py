@@ -84,6 +84,16 @@ def test_any_program_is_served_by_its_own_command_line(puppet: Puppet, place: Pl
     umount(puppet, place.point)
 
 
+def test_a_program_that_goes_into_the_background_is_found_there(puppet, place: Place):
+    image = made(place, "umfusesquashfs")
+    options = "prog=squashfuse,format=%S %M"  # without -f
+    assert mount(puppet, "umfuse", image, place.point, options) == ""
+    assert look(puppet, place.point) == place.natively()
+    server = server_of("squashfuse", image)
+    umount(puppet, place.point)
+    assert words_of(Path(f"/proc/{server}")) == [b""]
+
+
 def test_files_are_whose_fuseuid_says(puppet: Puppet, place: Place):
     image, uid = made(place, "umfuseext2"), place.stage.user.uid
     if uid:
