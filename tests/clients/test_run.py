@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -205,6 +206,47 @@ def test_the_users_own_rc_file_runs_unless_told_not_to(user, scratch, rc):
     env = user.environment | {"HOME": str(home)}
     assert user.run("echo", "program", env=env).stdout == b"own\nprogram\n"
     assert user.run("--no-rc", "echo", "program", env=env).stdout == b"program\n"
+
+
+@pytest.mark.root
+def test_the_systems_rc_file_comes_first_and_its_profiles_last(user, scratch, rc):
+    """With an /etc of the test's own."""
+    home = scratch / "home"
+    (home / ".config/viewos/profiles").mkdir(parents=True, exist_ok=True)
+    rc("home/.viewosrc", "echo own")
+    (home / ".config/viewos/profiles/mine.toml").write_text('name = "mine"\n')
+    own_etc = (
+        "set -e; own=$(mktemp -d); mount -t tmpfs none $own; mkdir $own/upper $own/work; "
+        "mount -t overlay -o lowerdir=/etc,upperdir=$own/upper,workdir=$own/work none /etc; "
+        "printf '#!/bin/sh\\necho system $*\\n' >/etc/viewosrc; chmod 755 /etc/viewosrc; "
+        "mkdir -p /etc/viewos/profiles; cd /etc/viewos/profiles; "
+        "echo 'services = [\"misc,nodename=box\"]' >theirs.toml; echo 'name = \"no\"' >mine.toml; "
+        'umask 022; exec "$@"'
+    )
+
+    def run(*words: str) -> list[str]:
+        done = subprocess.run(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", own_etc, "sh",
+             *user.prefix, *user.viewos_run, *words],
+            env=user.environment | {"HOME": str(home), "TMPDIR": str(scratch)},
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+    assert run("echo", "program") == ["system", "own", "program"]
+    assert run("-f", rc("rc-one", "echo given"), "echo", "program") == [
+        "system",
+        "given",
+        "program",
+    ]
+    assert run("--no-rc", "echo", "program") == ["program"]
+    assert run("--no-rc", "-P", "theirs", "uname", "-n") == ["box"]
+    viewname = [str(Path(user.viewos_run[0]).with_name("viewname"))]
+    if Path(viewname[0]).exists():
+        assert run("--no-rc", "-P", "mine", *viewname) == ["mine"]
+    inner = [*user.viewos_run, "echo", "program"]
+    assert run("--no-rc", *inner) == ["system nested", "own", "program"]
 
 
 def test_an_rc_file_that_fails_is_told_and_the_program_runs(user, rc):
