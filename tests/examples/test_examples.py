@@ -154,3 +154,44 @@ touch "$1/new" 2>/dev/null || echo unchanged; umount "$1"; ls "$1" | wc -l
     assert (status, told.splitlines()) == (
         0, ["12", "2026-03: 300 coins", "7800", "unchanged", "0"],
     )  # fmt: skip
+
+
+def test_json_files_are_directories(me, tmp_path):
+    if os.geteuid() and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs /dev/fuse")
+    (tmp_path / "a.json").write_text('{"name": "x", "list": [1, {"deep/er": null}], "": true}')
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "point").mkdir()
+    script = """
+set -e
+viewmount -t json a.json point
+ls point; cat point/name point/list/0 "point/list/1/deep|er" point/_
+for file in bad.json none.json; do ! viewmount -t json $file point 2>/dev/null; done
+"""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    status, told, errors = run(
+        me, "json_files.py", "sh", "-c", script, cwd=tmp_path, env=environment
+    )
+    assert (status, told.split(), errors) == (
+        0,
+        ["_", "list", "name", "x", "1", "null", "true"],
+        "",
+    )
+
+
+@pytest.mark.root
+def test_json_files_conform(tmp_path):
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        from json_files import Tree
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    from viewosd.testing import conformance
+    from viewosd.testing.mounted import mounted
+
+    (tmp_path / "a.json").write_text('{"name": "x", "list": [1, 2]}')
+    fd = os.open(tmp_path / "a.json", os.O_RDONLY)
+    with mounted(lambda: Tree([fd])) as mount:
+        found = conformance.run(lambda: mount.root, conformance.READING)
+    os.close(fd)
+    assert set(found.values()) == {"ok"}

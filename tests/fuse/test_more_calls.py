@@ -189,3 +189,35 @@ def test_directories_have_no_ioctls_and_nobody_hangs_for_them():
             assert errno_of(fcntl.ioctl, fd, 0x5401) == errno.ENOTTY
         finally:
             os.close(fd)
+
+
+def test_what_is_cached_asks_nobody():
+    class Counted(MemoryTree):
+        asked = 0
+
+        def lookup(self, parent, name, context):
+            self.asked += 1
+            return super().lookup(parent, name, context)
+
+        def getattr(self, node, handle, context):
+            self.asked += 1
+            return super().getattr(node, handle, context)
+
+        def read(self, node, handle, offset, size, context):
+            self.asked += 1
+            return super().read(node, handle, offset, size, context)
+
+        def getxattr(self, node, name, context):
+            if name == b"user.asked":
+                return str(self.asked).encode()
+            return super().getxattr(node, name, context)
+
+    with mounted(Counted) as mount:
+        path = mount.root / "f"
+        path.write_bytes(b"x" * 5000)
+        assert (path.read_bytes(), path.stat().st_size) == (b"x" * 5000, 5000)
+        before = os.getxattr(path, "user.asked")
+        for _ in range(50):
+            assert (path.stat().st_size, (mount.root / "g").exists()) == (5000, False)
+            assert path.read_bytes() == b"x" * 5000
+        assert int(os.getxattr(path, "user.asked")) - int(before) <= 1  # "g", once

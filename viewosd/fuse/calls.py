@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from ..abi import fuse as abi
+from ..abi.dirent import NAME_MAX
 from ..abi.fcntl import O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR
 from ..filetree import Context, Data, Lock, SetAttr
 from . import codec, listing, session
@@ -68,7 +69,10 @@ def _row(answer: Answer, *opcodes: int) -> Callable[[Ask], Ask]:
 
 @_row(session.entry, abi.FUSE_LOOKUP)
 def _lookup(s: Session, r: Request) -> Any:
-    return s.tree.lookup(r.node, r.names[0], Context(r.uid, r.gid, r.pid))
+    name = r.names[0]
+    if len(name) > NAME_MAX:
+        raise OSError(errno.ENAMETOOLONG, "longer than NAME_MAX")
+    return s.tree.lookup(r.node, name, Context(r.uid, r.gid, r.pid))
 
 
 @_row(session.nothing, abi.FUSE_FORGET)
