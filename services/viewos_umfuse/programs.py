@@ -56,7 +56,8 @@ PROGRAMS: Final = {
     # Without -n it keeps a list of mounts in the home directory.
     "umfuseiso9660": Program("fuseiso", "fuseiso", first=("-n",), order="%S %M %O"),
     "umfusesquashfs": Program("squashfuse", "squashfuse"),
-    # It has a libfuse of its own, and no -f. Unless silent it has no answer to access(2), nor chdir(2).
+    # It has a libfuse of its own, and no -f. Unless silent it has no answer to access(2), which
+    # chdir(2) asks for.
     "umfusentfs": Program(
         "ntfs-3g",
         "ntfs-3g",

@@ -102,7 +102,7 @@ def _source(request: MountRequest, wish: Wish, program: Program) -> tuple[bytes,
     if wish.nosource or (request.type == "umfusessh"):
         return request.source, False
     try:
-        fd = request.open(request.source, os.O_PATH)
+        fd = _opened(request)
     except OSError:
         if program.image:
             raise
@@ -116,6 +116,15 @@ def _source(request: MountRequest, wish: Wish, program: Program) -> tuple[bytes,
         return os.readlink(f"/proc/self/fd/{fd}").encode(errors="surrogateescape"), program.image
     finally:
         os.close(fd)
+
+
+def _opened(request: MountRequest) -> int:
+    """The source, O_PATH."""
+    try:
+        return request.open(request.source, os.O_PATH)
+    except OSError as error:
+        why = f"umfuse: {_shown(request)}: {os.strerror(error.errno or 0)}"
+        raise OSError(error.errno, why) from None
 
 
 def _shown(request: MountRequest) -> str:
@@ -142,7 +151,7 @@ async def _ram(request: MountRequest, wish: Wish) -> int:
 
 async def _real(request: MountRequest, wish: Wish) -> int:
     _take(wish, {})
-    fd = await request.space.aside(request.open, request.source, os.O_PATH)
+    fd = await request.space.aside(_opened, request)
     try:
         mode = (await request.space.aside(os.fstat, fd)).st_mode
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
@@ -166,7 +175,7 @@ async def _real(request: MountRequest, wish: Wish) -> int:
 
 async def _archive(request: MountRequest, wish: Wish) -> int:
     given = _take(wish, {"password": str, "recursive": bool})
-    fd = await request.space.aside(request.open, request.source, os.O_PATH)
+    fd = await request.space.aside(_opened, request)
     try:
         if not stat.S_ISREG((await request.space.aside(os.fstat, fd)).st_mode):
             raise OSError(errno.EINVAL, f"umfuse: {_shown(request)} is no archive")

@@ -52,6 +52,9 @@ def test_an_archive_that_is_none_is_refused(puppet: Puppet, place: Place, damage
 def test_missing_images_and_directories_say_so(puppet: Puppet, place: Place):
     words = f"{bytes(place.path / 'none')!r}, {bytes(place.point)!r}, b'umfuseext2', 0, None"
     assert puppet.ask(f"call('mount', {words})") == -errno.ENOENT
+    for type in ("umfuseext2", "umfusearchive", "umfusereal"):
+        why = mount(puppet, type, place.path / "none", place.point)
+        assert f"{place.path}/none: No such file or directory" in why
     assert "is a directory" in mount(puppet, "umfuseext2", place.content, place.point)
     assert "which program" in mount(puppet, "umfuse", place.content, place.point)
     assert "no such option: nonsense" in mount(puppet, "umfuseram", "none", place.point, "nonsense")
