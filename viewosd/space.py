@@ -63,7 +63,8 @@ class Space(Protocol):
 
         Args:
             below: further trees and where they are to be attached in ``tree``, in order; paths
-                without a slash in front, no symbolic link is followed.
+                without a slash in front, no symbolic link is followed. What has no place there any
+                more, or one that the view's owner may not reach, is left out.
         """
 
     async def umount(self, path: bytes, flags: int = 0) -> None:

@@ -137,6 +137,20 @@ async def test_trees_are_attached_below_one_another(space, point):
     assert space.mountinfo().count(bytes(point) + b" ") == 1  # nothing is half attached
 
 
+async def test_what_has_lost_its_place_is_left_out(space, point):
+    """A socket, say, that was there when the mount was begun."""
+    await put(space, await space.create("tmpfs"), point)
+    top = opened(space, point, os.O_RDONLY | os.O_DIRECTORY)
+    os.mkdir("kept", dir_fd=top)
+    copy = await space.clone(top)
+    os.close(top)
+    inner = [await space.create("tmpfs") for _ in range(2)]
+    await put(space, copy, point, [(b"gone/away", inner[0]), (b"kept", inner[1])])
+    os.close(opened(space, point / "kept"))
+    assert space.mountinfo().count(bytes(point) + b"/kept ") == 1
+    assert b"away" not in space.mountinfo()
+
+
 async def test_layers_are_passed_by_descriptor(space, point, tmp_path):
     for name in ("upper", "work"):
         (tmp_path / name).mkdir()

@@ -39,6 +39,7 @@ from . import frames, namespaces, unsafe
 from .unsafe import openat2
 
 _HERE: Final = unsafe.AT_EMPTY_PATH
+_NO_PLACE: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
 _PATHS: Final = (FSCONFIG_SET_PATH, FSCONFIG_SET_PATH_EMPTY)
 
 
@@ -171,7 +172,10 @@ def _attach_below(tree: int, path: bytes, other: int) -> None:
         if name in (b"", b".", b".."):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     flags = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-    there = openat2(tree, path, os.O_PATH | os.O_CLOEXEC, 0, flags)
+    try:
+        there = openat2(tree, path, os.O_PATH | os.O_CLOEXEC, 0, flags)
+    except _NO_PLACE:
+        return  # it was there a moment ago: somebody's socket, that he has taken away
     try:
         # This follows mounts, so a tree can be attached in one that was attached before.
         unsafe.move_mount(other, b"", there, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
