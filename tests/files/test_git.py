@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -20,8 +21,9 @@ from helpers.grounds import Ground, good
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
-FILES = 300
-"""scripts/soak-files does the same with 20,000."""
+FILES = int(os.environ.get("VIEWOS_TEST_FILES", "300"))
+"""scripts/soak-git does the same with 20,000."""
+PATIENCE = {"timeout": 110 + FILES / 10}
 
 MAKE = """
 import os, sys
@@ -70,7 +72,7 @@ def repository(ground_in_memory: Ground) -> Ground:
     (ground.work / ".hidden").unlink()
     ground.own(ground.work / "git")
     script = f"cd git; {NEW}"
-    good(ground.native("sh", "-ec", script, "sh", ground.python, MAKE, str(FILES)))
+    good(ground.native("sh", "-ec", script, "sh", ground.python, MAKE, str(FILES), **PATIENCE))
     return ground
 
 
@@ -78,13 +80,13 @@ def repository(ground_in_memory: Ground) -> Ground:
 def test_what_git_did_in_a_view_is_there_after_the_commit(repository: Ground, engine: str):
     ground, work = repository, repository.work
     before = census(work)
-    native = good(ground.native("sh", "-ec", CLEAN, cwd=work / "git"))
-    shown = census_inside(ground, engine, f"cd git; {WORK} {CLEAN} >../head")
+    native = good(ground.native("sh", "-ec", CLEAN, cwd=work / "git", **PATIENCE))
+    shown = census_inside(ground, engine, f"cd git; {WORK} {CLEAN} >../head", **PATIENCE)
     assert unlike(before, census(work)) == []
-    assert good(ground.native("sh", "-ec", CLEAN, cwd=work / "git")) == native
+    assert good(ground.native("sh", "-ec", CLEAN, cwd=work / "git", **PATIENCE)) == native
 
     assert listed(told_by_diff(ground)) == listed(changes(before, shown))
-    good(ground.native("viewos", "commit", "--layer", "@kept"))
+    good(ground.native("viewos", "commit", "--layer", "@kept", **PATIENCE))
     assert unlike(committed(before, shown), census(work)) == []
-    head = good(ground.native("sh", "-ec", CLEAN, cwd=work / "git"))
+    head = good(ground.native("sh", "-ec", CLEAN, cwd=work / "git", **PATIENCE))
     assert head == (work / "head").read_text() != native

@@ -24,18 +24,18 @@ Census = dict[str, dict[str, Any]]
 def census(directory: Path | str, *without: str) -> Census:
     """All of a tree by path, as whoever runs the tests sees it."""
     argv = [sys.executable, "-I", PROGRAM, directory, *without]
-    found: Census = json.loads(subprocess.check_output(argv, timeout=100))
+    found: Census = json.loads(subprocess.check_output(argv, timeout=600))
     return found
 
 
-def census_inside(ground: Ground, engine: str, script: str) -> Census:
+def census_inside(ground: Ground, engine: str, script: str, **more: Any) -> Census:
     """What ``work`` is when a shell script has run in it, in a view with the layer ``kept``.
 
     The script may write to standard error, which is shown if it fails.
     """
     options = [word.format(work=ground.work) for word in ENGINES[engine]]
     words = ["--", "sh", "-ec", f'{script}\n"$@"', "sh", ground.python, "-I", PROGRAM, ground.work]
-    done = ground.run(*options, *words)
+    done = ground.run(*options, *words, **more)
     assert done.returncode == 0, done.stderr[-3000:] or done.stdout[-3000:]
     found: Census = json.loads(done.stdout)
     return found

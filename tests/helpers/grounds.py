@@ -110,7 +110,7 @@ class Ground:
 
     def _run(self, argv: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         given = {"cwd": self.work, "env": self.environment, "timeout": 110} | more
-        return subprocess.run(argv, capture_output=True, text=True, **given)
+        return subprocess.run(argv, capture_output=True, text=True, errors="replace", **given)
 
     def results(self, kind: str, script: str, *words: str) -> dict[str, Any]:
         """What a program of tests/programs finds: ``SCRIPT prepare`` makes the tree, ``SCRIPT
