@@ -172,6 +172,7 @@ class MountRequest:
         options: the rest, split at commas: (name, value), a bare one has the value "".
         space: where it is to be.
         created: nothing was there: the mountpoint was made for this mount, and goes with it.
+        attached: it is mounted now. What is not, a successor must not be told of.
         keep: what the service wants to find again in `Mounted.keep`: numbers, str, lists, dicts.
     """
 
@@ -189,7 +190,7 @@ class MountRequest:
     ) -> None:
         self.type, self.source, self.target, self.target_fd = type, source, target, target_fd
         self.flags, self.options, self.space = flags, list(options), space
-        self._open, self.created = open, created
+        self._open, self.created, self.attached = open, created, False
         self.keep: Any = None
 
     def open(self, path: bytes, flags: int) -> int:

@@ -57,6 +57,10 @@ class Tracee(Protocol):
         """Its process's id (thread group leader)."""
 
     @property
+    def cookie(self) -> int:
+        """Names the call while it waits, for a supervisor and its successor alike."""
+
+    @property
     def arch(self) -> Arch:
         """What it runs as; decides which layout of a structure it uses."""
 

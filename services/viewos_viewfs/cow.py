@@ -45,12 +45,14 @@ async def make(
     wish: Wish,
     through: Sequence[bytes] = (),
     hidden: Container[bytes] = (),
+    key: str = "",
 ) -> Made:
     """Everything that ``cow``, ``mincow`` or ``merge`` shows at the mountpoint.
 
     Args:
         through: paths that are seen as they are.
         hidden: paths that are hidden, by mounts of ours.
+        key: of this view, in the name of a layer that nobody named.
 
     Raises:
         OSError: ENOENT, ENOTDIR: source or target; ELOOP: the layer contains the target; what
@@ -65,7 +67,9 @@ async def make(
     made = Made()
     try:
         if wish.mode in LAYERED:
-            made.layer, made.lower_layers = await request.space.aside(_layers, request, wish, like)
+            made.layer, made.lower_layers = await request.space.aside(
+                _layers, request, wish, like, key
+            )
             tops = made.lower_layers
         else:
             tops = made.lower_layers = [await request.space.aside(_directory, request)]
@@ -253,13 +257,15 @@ class _Maker:
         return [(path, await plain.empty(self._space, like, MOUNT_ATTR_RDONLY))]
 
 
-def _layers(request: MountRequest, wish: Wish, like: os.stat_result) -> tuple[LayerDir, list[int]]:
+def _layers(
+    request: MountRequest, wish: Wish, like: os.stat_result, key: str
+) -> tuple[LayerDir, list[int]]:
     """The layer that takes the changes, and directories of changes of those below it."""
     unnamed = False
     if wish.layers:
         first = _named(request, wish.layers[0])
     elif request.source in _NONE:
-        first, unnamed = fresh(request.space), True
+        first, unnamed = fresh(request.space, key), True
     else:
         first = _directory(request)
     _refuse_loop(first, request)

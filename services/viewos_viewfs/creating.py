@@ -24,7 +24,7 @@ from viewosd.syscalls.entries import Link, Mkdir, Mknod, Rename, Symlink, Unlink
 
 from . import making, unsafe
 from .hidden import Hidden, Names
-from .hide import uncover
+from .hide import settle, uncover
 
 if TYPE_CHECKING:
     from viewosd.space import Space
@@ -45,6 +45,8 @@ class Creating:
     making: making.Making
     remember: Callable[[], None]
 
+    look: Callable[[], None]
+
     def the_space(self) -> Space:
         """The view's mounts."""
         raise NotImplementedError
@@ -57,6 +59,7 @@ class Creating:
         names none, which is nearly always.
         """
         hidden, parent = None, -1
+        self.look()
         try:
             path = tracee.read_str(pointer).rstrip(b"/")
             head, slash, name = path.rpartition(b"/")
@@ -89,9 +92,23 @@ class Creating:
         if is_directory != hidden.is_directory:
             # Nothing but a directory can be mounted over one.
             raise OSError(errno.EISDIR if hidden.is_directory else errno.EEXIST, "hidden")
-        tracee.check()
+        self._begin(hidden, tracee)
         await self.making.make(self.the_space(), hidden, tracee, make)
         self._changed(hidden, made=True)
+
+    async def _undone(self, hidden: Hidden, tracee: Tracee) -> bool:
+        """Had this very call begun when a supervisor died? Then nothing of it has happened now."""
+        if hidden.doing != tracee.cookie:
+            return False
+        await settle(self.the_space(), hidden)
+        self._changed(hidden, made=False)
+        return True
+
+    def _begin(self, hidden: Hidden, tracee: Tracee) -> None:
+        """From here on something of it is done. Raises Vanished."""
+        tracee.check()
+        hidden.doing = tracee.cookie
+        self.remember()
 
     def _changed(self, hidden: Hidden, *, made: bool) -> None:
         hidden.made = made
@@ -102,7 +119,7 @@ class Creating:
     async def make_directory(self, call: Mkdir, tracee: Tracee) -> Verdict | None:
         """mkdir(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
-            if hidden is None or hidden.made:
+            if hidden is None or (hidden.made and not await self._undone(hidden, tracee)):
                 return None
             mode = call.mode & 0o1777 & ~tracee.umask
             await self._appear(tracee, hidden, parent, True, partial(_mkdir, mode))
@@ -112,7 +129,7 @@ class Creating:
     async def make_node(self, call: Mknod, tracee: Tracee) -> Verdict | None:
         """mknod(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
-            if hidden is None or hidden.made:
+            if hidden is None or (hidden.made and not await self._undone(hidden, tracee)):
                 return None
             mode = call.mode if stat.S_IFMT(call.mode) else call.mode | stat.S_IFREG
             if stat.S_IFMT(mode) in (stat.S_IFBLK, stat.S_IFCHR) and tracee.credentials.fsuid:
@@ -127,7 +144,7 @@ class Creating:
     async def make_link(self, call: Symlink, tracee: Tracee) -> Verdict | None:
         """symlink(2)."""
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
-            if hidden is None or hidden.made:
+            if hidden is None or (hidden.made and not await self._undone(hidden, tracee)):
                 return None
             make = partial(_symlink, tracee.read_str(call.target))
             await self._appear(tracee, hidden, parent, False, make)
@@ -160,7 +177,7 @@ class Creating:
         if flags & (os.O_PATH | os.O_DIRECTORY):
             return None
         with self._named(tracee, dirfd, path) as (hidden, parent):
-            if hidden is None or hidden.made:
+            if hidden is None or (hidden.made and not await self._undone(hidden, tracee)):
                 return None
             text = tracee.read_str(path)
             if text.endswith(b"/"):
@@ -180,12 +197,14 @@ class Creating:
         with self._named(tracee, call.dirfd, call.path) as (hidden, parent):
             if hidden is None:
                 return None
+            if await self._undone(hidden, tracee):
+                return Return(0)
             if not hidden.made:
                 return Errno(errno.ENOENT)
             await self._refuse(hidden, parent, tracee)
             space = self.the_space()
             await space.aside(making.refuse_removal, space, hidden, call.flags)
-            tracee.check()
+            self._begin(hidden, tracee)
             await uncover(self.the_space(), [place.path for place in hidden.places])
             self._changed(hidden, made=False)
             return Return(0)
@@ -215,11 +234,19 @@ class Creating:
                 return None
             if moves and call.flags & _RENAME_EXCHANGE:
                 return Errno(errno.EXDEV if hidden.made else errno.ENOENT)
-            if hidden.made and (not moves or call.flags & _RENAME_NOREPLACE):
+            mine = hidden.doing == tracee.cookie
+            if hidden.made and not mine and (not moves or call.flags & _RENAME_NOREPLACE):
                 return Errno(errno.EEXIST)
             path = tracee.read_str(call.oldpath)
+            nofollow = 0 if follow else os.O_NOFOLLOW
             head, slash, name = path.rstrip(b"/").rpartition(b"/")
-            source = tracee.open(call.olddirfd, path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))
+            try:
+                source = tracee.open(call.olddirfd, path, os.O_PATH | nofollow)
+            except FileNotFoundError:
+                if moves and hidden.doing == tracee.cookie:
+                    return Return(0)  # it was moved when a supervisor died
+                raise
+            await self._undone(hidden, tracee)
             directory = -1
             try:
                 directory = tracee.open(call.olddirfd, head + slash or b".", _HERE)
@@ -229,7 +256,7 @@ class Creating:
                     return Errno(errno.EXDEV if moves else errno.EPERM)
                 if moves:
                     await self._refuse(hidden, directory, tracee)
-                tracee.check()
+                self._begin(hidden, tracee)
                 if hidden.made:
                     await uncover(self.the_space(), [place.path for place in hidden.places])
                 await making.show(self.the_space(), hidden, source)

@@ -33,12 +33,14 @@ class Hidden:
         made: something was made in its place, so the name is there again.
         also: other identities that the parents have now, each with the name in it: an overlay that
             was mounted over them shows directories of its own.
+        doing: cookie of the call that made or removed it last, or has begun to.
     """
 
     places: list[Place]
     is_directory: bool
     made: bool = False
     also: list[tuple[Identity, bytes]] = field(default_factory=list)
+    doing: int = 0
 
     @property
     def entries(self) -> list[tuple[Identity, bytes]]:
@@ -53,14 +55,16 @@ class Hidden:
     def describe(self) -> list[Any]:
         """What `restored` needs."""
         places = [[p.path, list(p.parent), p.name] for p in self.places]
-        return [places, self.is_directory, self.made, [[list(d), n] for d, n in self.also]]
+        also = [[list(d), n] for d, n in self.also]
+        return [places, self.is_directory, self.made, also, self.doing]
 
 
 def restored(state: list[Any]) -> Hidden:
     """What `Hidden.describe` told."""
-    places, is_directory, made, also = state
+    places, is_directory, made, also, doing = state
     known = [Place(path, (d[0], d[1]), name) for path, d, name in places]
-    return Hidden(known, is_directory, made, [((d[0], d[1]), name) for d, name in also])
+    others = [((d[0], d[1]), name) for d, name in also]
+    return Hidden(known, is_directory, made, others, doing)
 
 
 @dataclass

@@ -107,6 +107,21 @@ async def uncover(space: Space, paths: list[bytes]) -> None:
                 raise
 
 
+def tops(space: Space) -> dict[bytes, bool]:
+    """Mountpoints of the view, each with whether a cover lies on top."""
+    found = {}
+    for line in space.mountinfo().splitlines():
+        mount, source = places.parse(line)[0], line.partition(b" - ")[2].split(b" ")[1]
+        found[mount.point] = mount.type == "fuse.viewfs" and source == b"hidden"
+    return found
+
+
+async def settle(space: Space, hidden: Hidden) -> None:
+    """Take away what was made in the place of a hidden file, where anything was."""
+    covered = tops(space)
+    await uncover(space, [p.path for p in hidden.places if not covered.get(p.path, True)])
+
+
 async def look_again(space: Space, names: Names) -> None:
     """Something was mounted, or unmounted: the parents of hidden files may be other directories."""
     for hidden in names.all:

@@ -201,10 +201,35 @@ def kept(space: Opener, name: str) -> int:
     return _directories(space, _place() + b"/" + os.fsencode(name))
 
 
-def fresh(space: Opener) -> int:
+def fresh(space: Opener, key: str) -> int:
     """A descriptor of a new directory for a layer that nobody named."""
-    name = UNNAMED + b"%d-%s" % (os.getpid(), secrets.token_hex(4).encode())
+    name = UNNAMED + f"{key}-{secrets.token_hex(4)}".encode()
     return _directories(space, _place() + b"/" + name)
+
+
+async def remove_leftovers(key: str) -> None:
+    """A supervisor that was killed may have left layers that nothing was mounted with yet.
+
+    Outside: the view has ended.
+
+    Args:
+        key: of the view; branches, which share it, go on with what they hold.
+
+    Raises:
+        OSError: there are none, or they can't be removed.
+    """
+    place = os.open(_place(), _DIRECTORY)
+    try:
+        for name in os.listdir(place):
+            if name.startswith(f"{os.fsdecode(UNNAMED)}{key}-"):
+                fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+                layer = LayerDir(fd, unnamed=True)
+                if layer._key in LayerDir._held:
+                    os.close(fd)
+                else:
+                    await layer.release()
+    finally:
+        os.close(place)
 
 
 def _place() -> bytes:

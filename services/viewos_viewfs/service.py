@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ class Layered:
         layer: where its changes go.
         hidden: what it hides.
         devices: st_dev of its trees whose owners are virtual.
+        request: that made it; None after a succession.
     """
 
     target: bytes
@@ -53,6 +56,7 @@ class Layered:
     layer: LayerDir | None = None
     hidden: Hidden | None = None
     devices: tuple[int, ...] = ()
+    request: MountRequest | None = None
 
 
 class ViewFs(VirtualHooks, Creating, Service):
@@ -65,7 +69,9 @@ class ViewFs(VirtualHooks, Creating, Service):
         self.names, self.making = Names(), Making()
         self.mounted: list[Layered] = []
         self._covers = hide.Covers()
-        self._traps = self._traps_owners = False
+        self.key = secrets.token_hex(4)
+        """In the names of layers that nobody named."""
+        self._traps = self._traps_owners = self._unsure = False
 
     async def stop(self) -> None:
         """Let go of everything. Mounts that are left go with the view."""
@@ -73,6 +79,11 @@ class ViewFs(VirtualHooks, Creating, Service):
         self.making.close()
         while self.mounted:
             await self._forget(self.mounted.pop())
+        if "viewos_viewfs.layerdir" in sys.modules:
+            from .layerdir import remove_leftovers
+
+            with suppress(OSError):
+                await remove_leftovers(self.key)
 
     # Mounts
 
@@ -88,6 +99,7 @@ class ViewFs(VirtualHooks, Creating, Service):
             await self.rearm()
         made = await self._make(request, wish)
         record = Layered(request.target, request.source, wish.mode, layer=made.layer)
+        record.request = request
         record.devices = tuple(made.devices)
         try:
             # What is below must be attached after it, and hidden names looked for in what is seen.
@@ -115,7 +127,7 @@ class ViewFs(VirtualHooks, Creating, Service):
 
             through = [os.fsencode(path) for path in self.view_places()]
             hidden = {place.path for one in self.names.all for place in one.places}
-            return await cow.make(request, wish, through, hidden)
+            return await cow.make(request, wish, through, hidden, key=self.key)
         kinds = {"ro": plain.read_only, "tmpfs": plain.tmpfs}
         made = Made(await kinds.get(wish.mode, plain.move)(request))
         try:
@@ -152,7 +164,8 @@ class ViewFs(VirtualHooks, Creating, Service):
                 await hide.uncover(request.space, [p.path for p in found.places[1:]])
             raise
         self.names.add(found)
-        self.mounted.append(Layered(request.target, request.source, "hide", hidden=found))
+        record = Layered(request.target, request.source, "hide", hidden=found, request=request)
+        self.mounted.append(record)
         self.remember()
         return tree
 
@@ -209,10 +222,20 @@ class ViewFs(VirtualHooks, Creating, Service):
     def list_directory(self, call: Getdents, tracee: Tracee) -> Verdict | None:
         """Nearly always a directory without hidden names: one system call tells."""
         if unsafe.inode_of(tracee.tid, call.fd) in self.names.inodes:
+            self.look()
             names = self.names.listed.get((unsafe.device(), unsafe.last_inode()))
             if names is not None:
                 return Return(list_without(call, tracee, names))
         return None
+
+    def look(self) -> None:
+        """After a succession: what was made of hidden names is what lies over them."""
+        if self._unsure and (space := self.view_space()) is not None:
+            self._unsure = False
+            covered = hide.tops(space)
+            for one in self.names.all:
+                one.made = not covered.get(one.target, True)
+            self.names.refresh()
 
     def hooks(self) -> list[tuple[HookSpec, Callable[[Any, Tracee], Any]]]:
         """None at all before something is hidden, or owned virtually."""
@@ -236,12 +259,19 @@ class ViewFs(VirtualHooks, Creating, Service):
                 list(record.devices),
             ]
             for record in self.mounted
+            if record.request is None or record.request.attached
         ]
-        return {"mounted": told, "traps": self._traps, "traps_owners": self._traps_owners}
+        return {
+            "key": self.key,
+            "mounted": told,
+            "traps": self._traps,
+            "traps_owners": self._traps_owners,
+        }
 
     def restore(self, state: Any) -> None:
         """The mounts are there; take the layers again, and know the names."""
         self._traps, self._traps_owners = state["traps"], state["traps_owners"]
+        self.key, self._unsure = state["key"], True
         for target, source, mode, layer, names, devices in state["mounted"]:
             record = Layered(target, source, mode, devices=tuple(devices))
             if layer is not None:

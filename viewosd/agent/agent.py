@@ -2,8 +2,8 @@
 
 The supervisor stands outside. Mounts are made by who lives in the mount namespace and may; that is
 this process, which has the view owner's rights and every capability of the view's user namespace.
-It does one call at a time, in the order asked, and keeps nothing but its namespaces, so it outlives
-its supervisor: the successor finds the other end of its socket parked. It ends when nobody holds
+It does one call at a time, in the order asked, and keeps its namespaces and what it has done for
+calls that are not answered yet (`effects`). It outlives its supervisor: the successor finds the other end of its socket parked. It ends when nobody holds
 that end any more.
 """
 
@@ -32,13 +32,23 @@ from ..abi.mount import (
     MOUNT_ATTR_NOSUID,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
+    MS_BIND,
+    MS_MOVE,
+    MS_PRIVATE,
+    MS_REMOUNT,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
 )
 from . import frames, namespaces, unsafe
+from .effects import Effects
 from .unsafe import openat2
 
 _HERE: Final = unsafe.AT_EMPTY_PATH
+_PROPAGATION: Final = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE
+_BINDS: Final = MS_BIND | MS_REMOUNT
 _NO_PLACE: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
 _PATHS: Final = (FSCONFIG_SET_PATH, FSCONFIG_SET_PATH_EMPTY)
 
@@ -50,6 +60,9 @@ class Agent:
 
     def __init__(self, ours: namespaces.Namespaces) -> None:
         self._ours = ours
+        self.effects = Effects()
+        self.undo: bytes | None = None
+        """What the last call has done, if anything: `Effects.note`."""
         self._always = 0 if ours[0] is None else MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
 
     def hello(self, fds: list[int]) -> tuple[Any, list[int]]:
@@ -69,9 +82,12 @@ class Agent:
         data: list[Any] | None,
     ) -> tuple[Any, list[int]]:
         """mount(2). ``fds``: the mountpoint, then what the numbers in the strings stand for."""
+        where = _path_of(fds[0])
         unsafe.mount(
             _text(source, fds), b"/proc/self/fd/%d" % fds[0], fstype, flags, _text(data, fds)
         )
+        makes = not flags & (MS_REMOUNT | MS_MOVE | _PROPAGATION) or flags & _BINDS == MS_BIND
+        self.undo = where if makes else b""
         return None, []
 
     def fsconfig(
@@ -83,10 +99,13 @@ class Agent:
         """
         aux = fds[1] if len(fds) > 1 else unsafe.AT_FDCWD if cmd in _PATHS else 0
         unsafe.fsconfig(fds[0], cmd, key, value, aux, explained=False)
+        self.undo = b""
         return None, []
 
     def fsmount(self, fds: list[int], flags: int, attributes: int) -> tuple[Any, list[int]]:
-        return None, [unsafe.fsmount(fds[0], flags | FSMOUNT_CLOEXEC, attributes | self._always)]
+        mount = unsafe.fsmount(fds[0], flags | FSMOUNT_CLOEXEC, attributes | self._always)
+        self.undo = b""
+        return None, [mount]
 
     def fspick(self, fds: list[int], flags: int) -> tuple[Any, list[int]]:
         flags |= FSPICK_CLOEXEC | FSPICK_EMPTY_PATH
@@ -102,14 +121,28 @@ class Agent:
         """``fds``: what, and where to."""
         flags |= MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
         unsafe.move_mount(fds[0], b"", fds[1], b"", flags)
+        self.undo = b""
         return None, []
 
     def mount_setattr(self, fds: list[int], flags: int, attr: bytes) -> tuple[Any, list[int]]:
         unsafe.mount_setattr(fds[0], b"", flags | _HERE, attr)
+        self.undo = b""
         return None, []
 
     def umount(self, fds: list[int], path: bytes, flags: int) -> tuple[Any, list[int]]:
         unsafe.umount2(path, flags)
+        self.undo = b""
+        return None, []
+
+    def recall(self, fds: list[int], token: bytes) -> tuple[Any, list[int]]:
+        return self.effects.recall(token)
+
+    def take_back(self, fds: list[int], token: bytes) -> tuple[Any, list[int]]:
+        self.effects.undo(token)
+        return None, []
+
+    def forget(self, fds: list[int], token: bytes) -> tuple[Any, list[int]]:
+        self.effects.forget(token)
         return None, []
 
     def create(
@@ -125,6 +158,7 @@ class Agent:
             unsafe.fsconfig(context, FSCONFIG_CMD_CREATE, None, None)
             return self.fsmount([context], 0, attributes)
         finally:
+            self.undo = None
             os.close(context)
 
     def fuse(self, fds: list[int], options: list[Any], attributes: int) -> tuple[Any, list[int]]:
@@ -153,6 +187,7 @@ class Agent:
                 unsafe.pivot_root(b".", b".")
                 # The old root lies on the new one now: pivot_root(2), NOTES.
                 unsafe.umount2(b".", MNT_DETACH)
+            self.undo = b"" if at_root else _path_of(tree)
         except OSError:
             os.fchdir(tree)
             unsafe.umount2(b".", MNT_DETACH)
@@ -162,9 +197,13 @@ class Agent:
         return None, []
 
 
+def _path_of(fd: int) -> bytes:
+    return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
 def _is_root(fd: int) -> bool:
     # Not by fstat(2): a server might be asked, and be waiting for us.
-    return os.readlink(f"/proc/self/fd/{fd}") == "/"
+    return _path_of(fd) == b"/"
 
 
 def _attach_below(tree: int, path: bytes, other: int) -> None:
@@ -208,12 +247,16 @@ def serve(end: socket.socket, ours: namespaces.Namespaces) -> None:
     """Answer until nobody can ask any more."""
     agent = Agent(ours)
     while (request := frames.receive(end)) is not None:
-        (number, verb, args), fds = request
+        (number, verb, args, token), fds = request
         back: list[int] = []
+        agent.undo = None
         keep = set(ours)
         try:
             method: Callable[..., tuple[Any, list[int]]] = getattr(agent, verb)
             result, back = method(fds, *args)
+            if token and agent.undo is not None:
+                # Before the answer: nobody dies in between but we.
+                agent.effects.note(token, verb, agent.undo, back)
             frames.send(end, [number, 0, "", result], back)
         except OSError as error:
             code = error.errno or errno.EIO

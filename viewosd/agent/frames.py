@@ -1,8 +1,9 @@
 """What supervisor and agent say to each other: one datagram a request, one an answer.
 
-A SOCK_SEQPACKET pair; descriptors ride along. A request is ``[number, verb, args]``, its answer
-``[number, errno, text, result]``: a supervisor that takes over from a dead one meets answers to
-what that had asked, and throws them away by their numbers.
+A SOCK_SEQPACKET pair; descriptors ride along. A request is ``[number, verb, args, token]``, its
+answer ``[number, errno, text, result]``. The token names the call that it is done for (`effects`),
+b"" for none. A supervisor that takes over from a dead one meets answers to what that had asked, and
+throws them away by their numbers.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from ..space import DIRECTORY
 from . import hosts, unsafe
 from .aside import aside
 from .helpers import Helpers, pair
-from .space_calls import SpaceCalls
+from .space_calls import SpaceCalls, token
 from .treeservers import TreeServers, made
 
 Options = Sequence[tuple[str, str | bytes | int | None]]
@@ -52,12 +52,14 @@ class ViewSpace(SpaceCalls):
         end: our end of the conversation; a successor goes on with a duplicate.
         pid: the agent's.
         namespaces: descriptors for those that come into the view.
+        inode: of its mount namespace.
         ordinary: an ordinary user's: it has a user namespace.
     """
 
     def __init__(self, end: socket.socket, helpers: Helpers, servers: TreeServers) -> None:
         self.end, self.pid = end, 0
         self.namespaces: namespaces.Namespaces = (None, -1)
+        self.inode = 0
         self._helpers, self._servers = helpers, servers
         self.replaced: Callable[[], None] = lambda: None
         """Called when `end` is another one."""
@@ -114,7 +116,9 @@ class ViewSpace(SpaceCalls):
     async def meet(self) -> None:
         """Learn who the agent is. Raises OSError."""
         self.pid, fds = await self._ask("hello", [])
+        frames.close_all([fd for fd in self.namespaces if fd is not None and fd >= 0])
         self.namespaces = (fds[1] if len(fds) > 1 else None, fds[0])
+        self.inode = os.fstat(fds[0]).st_ino
         self._helpers.add(self.pid)
 
     @property
@@ -124,6 +128,7 @@ class ViewSpace(SpaceCalls):
     def close(self) -> None:
         """We ask no more. The agent ends when nobody else can ask either."""
         self._servers.close()
+        trio.lowlevel.notify_closing(self.end)  # somebody may be asking
         self.end.close()
         for fd in self.namespaces:
             if fd is not None and fd >= 0:
@@ -146,7 +151,7 @@ class ViewSpace(SpaceCalls):
 
     async def _asked(self, verb: str, fds: Sequence[int], args: Any) -> tuple[Any, list[int]]:
         number = next(self._numbers)
-        frames.send(self.end, [number, verb, args], list(fds))
+        frames.send(self.end, [number, verb, args, token.get()], list(fds))
         return await self._answer(number)
 
     async def _answer(self, number: int) -> tuple[Any, list[int]]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
+
+token: ContextVar[bytes] = ContextVar("token", default=b"")
+"""Of the call that the agent is asked for: `viewosd.agent.effects`."""
 
 
 class SpaceCalls:
@@ -23,6 +27,19 @@ class SpaceCalls:
         fds = [target]
         texts = [_pieces(source, fds), _pieces(data, fds)]
         await self._ask("mount", fds, texts[0], type, flags, texts[1])
+
+    async def recall(self, token: bytes) -> tuple[list[tuple[str, bytes]], list[int]]:
+        """What the agent has done for a call: `viewosd.agent.effects.Effects.recall`."""
+        done, fds = await self._ask("recall", [], token)
+        return [(verb, undo) for verb, undo in done], fds
+
+    async def take_back(self, token: bytes) -> None:
+        """Undo it."""
+        await self._ask("take_back", [], token)
+
+    async def forget(self, token: bytes) -> None:
+        """The call has been answered."""
+        await self._ask("forget", [], token)
 
     async def fsopen(self, name: bytes, flags: int = 0) -> int:
         _, (context,) = await self._ask("fsopen", [], name, flags)

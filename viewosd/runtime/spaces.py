@@ -14,10 +14,12 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from ..agent.namespaces import Namespaces
 from ..core.view import View
 from ..errors import ViewError
 from ..keeper.processes import descendants
@@ -40,6 +42,10 @@ log = logging.getLogger("viewosd")
 
 END_S: Final = 2.0
 """Seconds that helpers may take to end with the supervisor."""
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
 
 
 class Spaces:
@@ -191,11 +197,13 @@ class Spaces:
     def facts(self) -> dict[str, Any]:
         """The helpers; agents are found in the parking place."""
         mounts = [[id, mounting.describe()] for id, mounting in self._mountings.items()]
-        return {"helpers": self._helpers.pids(), "mounts": mounts}
+        inodes = [[id, space.inode] for id, space in self._spaces.items()]
+        return {"helpers": self._helpers.pids(), "mounts": mounts, "inodes": inodes}
 
     async def take_over(self, known: dict[str, Any], parked: dict[int, int]) -> None:
         """Go on with the agents of a supervisor that died; its descriptors are ours now."""
-        mounts = dict(known.get("mounts", ()))
+        mounts, inodes = dict(known.get("mounts", ())), dict(known.get("inodes", ()))
+        replaced: list[Callable[[], None]] = []
         for pid in known.get("helpers", ()):
             self._helpers.add(pid)
         for key, fd in parked.items():
@@ -204,11 +212,32 @@ class Spaces:
                 os.close(fd)
                 continue
             space = ViewSpace(socket.socket(fileno=fd), self._helpers, TreeServers(self._helpers))
+            end = space.end
+            # Should the agent have been killed as well, the programs of the view are still there.
+            space.namespaces = self._inhabited(view, inodes.get(view.id, 0))
             try:
                 await space.meet()
             except OSError as error:
                 log.error("the file tree of view %d is lost to us: %s", view.id, error)
                 continue
             self._put(view, space)
+            if space.end is not end:
+                replaced.append(space.replaced)
             if (state := mounts.get(view.id)) is not None:
-                self._mountings[view.id].restore(state)
+                self._mountings[view.id].succeed(state)
+        # Once the listeners are known: what is parked is put together anew.
+        for one in replaced:
+            trio.lowlevel.spawn_system_task(_call, one)
+
+    def _inhabited(self, view: View, inode: int) -> Namespaces:
+        """The namespaces of a view, from one of its programs; (None, -1): nobody is in it."""
+        for pid in self._supervisor.processes(view):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/ns/mnt").st_ino == inode:
+                    user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                    mnt = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+                    if os.path.samestat(os.fstat(user), os.stat("/proc/self/ns/user")):
+                        os.close(user)
+                        return None, mnt
+                    return user, mnt
+        return None, -1

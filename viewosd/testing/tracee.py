@@ -32,7 +32,7 @@ class FakeTracee:
         self.arch, self.tid, self.pid, self.cwd = arch, tid, tid, cwd
         self.memory: dict[int, bytearray] = {}
         self.descriptors: dict[int, int] = {}
-        self.alive = True
+        self.alive, self.cookie = True, 1
         self.umask, self.personality = 0o022, 0
         self.credentials = Credentials(1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, (), 0)
         self.command = b"fake"

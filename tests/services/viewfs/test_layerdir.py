@@ -109,7 +109,7 @@ async def test_what_is_mounted_below_has_parts_of_its_own(layer, target):
 
 def test_kept_layers_and_fresh_ones_lie_in_the_users_data(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for fd in (kept(Paths(), "mine"), fresh(Paths()), fresh(Paths())):
+    for fd in (kept(Paths(), "mine"), fresh(Paths(), "k"), fresh(Paths(), "k")):
         os.close(fd)
     names = sorted(p.name for p in (tmp_path / "data" / "viewos" / "layers").iterdir())
     assert names[0] == "mine"

@@ -56,6 +56,7 @@ class Using:
             os.close(request.target_fd)
         if made is not None:
             os.close(made)
+        request.attached = True
         return Mounted(1, request, False)
 
 

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...abi.capability import CAP_SYS_ADMIN
+from ...abi.mount import FSMOUNT_CLOEXEC
 from ...service import Service
 from ...tracee import AT_FDCWD, Tracee
-from ...verdict import CONTINUE, Return, Verdict
+from ...verdict import CONTINUE, InjectFd, Return, Verdict
 from ..aside import somebody_serves_elsewhere
 from .calls import MountCalls
-from .contexts import Contexts, Trees
+from .contexts import Contexts, Tree, Trees
 from .mounter import Mounter, View
 from .plain import is_fuse
 from .records import Records
@@ -30,11 +31,16 @@ class Calls(Service):
         self.view, self.space = view, space
         self.records = Records(space, self._find, lambda: self.remember())
         self.mounter = Mounter(view, space, self.records)
-        self.works = Works()
-        self.contexts, self.trees = Contexts(), Trees()
+        self.contexts = Contexts(lambda: self.remember())
+        self.trees = Trees(lambda: self.remember())
+        self.works = Works(space, self._given, self.records.undo)
 
     def _find(self, name: str) -> Service | None:
         return next((s.service for s in self.view.services if s.service.name == name), None)
+
+    def _given(self, call: Any, fd: int) -> Verdict:
+        """fsmount(2), done by a dead supervisor's agent."""
+        return InjectFd(self.trees.add(Tree(fd)), bool(call.flags & FSMOUNT_CLOEXEC))
 
     def may(self, tracee: Tracee) -> bool:
         """May it mount in this view? Whoever may not is left to the kernel, which says so."""

@@ -35,6 +35,16 @@ class MountCalls(Space, Protocol):
         A source that is a file is ``[b"/proc/self/fd/", fd]``.
         """
 
+    async def recall(self, token: bytes) -> tuple[list[tuple[str, bytes]], list[int]]:
+        """What was done for a call that a dead supervisor had in hand: verbs, each with the
+        mountpoint that undoes it, and descriptors that came of it."""
+
+    async def take_back(self, token: bytes) -> None:
+        """Undo that."""
+
+    async def forget(self, token: bytes) -> None:
+        """The call has been answered."""
+
     async def fsopen(self, name: bytes, flags: int = 0) -> int:
         """fsopen(2): a context."""
 

@@ -49,7 +49,7 @@ _KEY = 256  # fs/fsopen.c: strndup_user(_key, 256)
 class ContextCalls(Calls):
     """The hooks."""
 
-    @hook(fsopen, deadline_s=None, idempotent=False)
+    @hook(fsopen, deadline_s=None)
     async def on_fsopen(self, call: fsopen, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._fsopen, call, tracee))
 
@@ -77,7 +77,7 @@ class ContextCalls(Calls):
 
         return make
 
-    @hook(fsconfig, deadline_s=None, idempotent=False)
+    @hook(fsconfig, deadline_s=None)
     async def on_fsconfig(self, call: fsconfig, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._fsconfig, call, tracee))
 
@@ -156,7 +156,7 @@ class ContextCalls(Calls):
         context.created = True
         return Return(0)
 
-    @hook(fsmount, deadline_s=None, idempotent=False)
+    @hook(fsmount, deadline_s=None)
     async def on_fsmount(self, call: fsmount, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._fsmount, call, tracee))
 
@@ -196,7 +196,7 @@ class ContextCalls(Calls):
         context.mounted = True
         return InjectFd(self.trees.add(tree), cloexec)
 
-    @hook(fspick, deadline_s=None, idempotent=False)
+    @hook(fspick, deadline_s=None)
     async def on_fspick(self, call: fspick, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._fspick, call, tracee))
 

@@ -7,7 +7,8 @@ refuses O_PATH descriptors (fs/file.c:fget()). It gets the root directory opened
 that can be done without asking a server, which the mount calls take as well; else a stand-in, an
 empty directory. Both are known by the id of the mount that they lie in.
 
-All of it is gone with the supervisor: a successor does not know what was in the making.
+All of it is gone with the supervisor: a successor knows that something was in the making, and says
+ESTALE of it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import os
 import select
 import socket
 import stat
+from collections.abc import Callable
 from typing import Final
 
 from ...service import Service
 from . import options as opts
-from .callers import mount_of
+from .callers import mount_of, path_of
 
 MOST_TREES: Final = 128
 """Trees in the making that are kept; the kernel does not tell when a tracee has closed one."""
@@ -85,11 +87,17 @@ class Context:
 class Contexts:
     """Those that are open, by the inode of the tracee's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
         self._open: dict[int, Context] = {}
+        self._changed = changed
+        self.lost: set[tuple[str, int]] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._open)
+        return bool(self._open or self.lost)
+
+    def names(self) -> list[tuple[str, int]]:
+        """Of those that there are, for a successor to know."""
+        return [("context", inode) for inode in self._open]
 
     def make(self, type: str, service: Service | None) -> int:
         """A new one; the tracee's end, to be given to it."""
@@ -100,12 +108,17 @@ class Contexts:
         )
         with theirs:
             self._open[os.fstat(theirs.fileno()).st_ino] = Context(type, service, ours)
+            self._changed()
             return theirs.detach()
 
     def find(self, fd: int) -> Context | None:
         """The context that a descriptor is."""
         found = os.fstat(fd)
-        return self._open.get(found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+        if not stat.S_ISSOCK(found.st_mode):
+            return None
+        if ("context", found.st_ino) in self.lost and found.st_ino not in self._open:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return self._open.get(found.st_ino)
 
     def close(self) -> None:
         while self._open:
@@ -142,11 +155,17 @@ class Tree:
 class Trees:
     """Those in the making, by the id of the mount that the tracee's descriptor lies in."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
         self._trees: dict[int, Tree] = {}
+        self._changed = changed
+        self.lost: set[tuple[str, int]] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._trees)
+        return bool(self._trees or self.lost)
+
+    def names(self) -> list[tuple[str, int]]:
+        """Of those that there are, for a successor to know."""
+        return [("tree", mount) for mount in self._trees]
 
     def add(self, tree: Tree) -> int:
         """Remember one.
@@ -166,11 +185,19 @@ class Trees:
         while len(self._trees) >= MOST_TREES:
             self._trees.pop(next(iter(self._trees))).close()
         self._trees[mount_of(shown)] = tree
+        self._changed()
         return given
 
     def find(self, fd: int) -> Tree | None:
         """The tree whose root a descriptor is, or stands in for."""
-        return self._trees.get(mount_of(fd)) if self._trees else None
+        if not self:
+            return None
+        mount = mount_of(fd)
+        # The number may be another mount's by now; but one that is attached has a path.
+        lost = ("tree", mount) in self.lost and path_of(fd) == b"/"
+        if lost and mount not in self._trees:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return self._trees.get(mount)
 
     def drop(self, tree: Tree) -> None:
         """It is attached, or no more wanted."""

@@ -129,7 +129,9 @@ class Mounter:
             except FileNotFoundError:
                 if not ms.makes_a_mount(asked.flags):
                     raise
-                point = await points.make(asked.target, is_file, caller, self.space)
+                point = await points.make(
+                    asked.target, is_file, caller, self.space, self.records.begin
+                )
                 target = await self._at(point.path)
                 if source >= 0:
                     # Of the tree as it is now: what was root when it was opened may not be so.
@@ -169,7 +171,9 @@ class Mounter:
         try:
             if given < 0:
                 is_file = not await self._is_directory(tree)
-                point = await points.make(asked.target, is_file, caller, self.space)
+                point = await points.make(
+                    asked.target, is_file, caller, self.space, self.records.begin
+                )
                 target = await self._at(point.path)
             await self.space.move_mount(tree, given if target < 0 else target, flags)
         except BaseException:
@@ -269,6 +273,7 @@ class Mounter:
             raise
         if tree is not None:
             os.close(tree)
+        request.attached = True
         return Record(mounted, service.name, mount, point)
 
     async def _attach(

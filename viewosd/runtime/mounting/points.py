@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
@@ -81,6 +82,20 @@ class Point:
         return [self.path, list(self.identity), self.is_file]
 
 
+def left(path: bytes, space: MountCalls) -> None:
+    """Take away what a supervisor had just made when it died, if it is empty. Raises OSError."""
+    parent = space.open(os.path.dirname(path), _HERE | os.O_CLOEXEC)
+    try:
+        name = os.path.basename(path)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        elif stat.S_ISREG(found.st_mode) and not found.st_size:
+            os.unlink(name, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
 def restored(state: list[Any]) -> Point:
     """The point again, in a successor."""
     path, identity, is_file = state
@@ -97,12 +112,19 @@ async def remove(point: Point, space: MountCalls) -> None:
     await space.aside(body)
 
 
-async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) -> Point:
+async def make(
+    path: bytes,
+    is_file: bool,
+    caller: Caller,
+    space: MountCalls,
+    begun: Callable[[bytes], None] = lambda path: None,
+) -> Point:
     """Make a mountpoint.
 
     Args:
         path: as the caller wrote it; nothing is there.
         caller: `Caller.alone` if it may have the root directory covered.
+        begun: told where, before anything is there.
 
     Raises:
         OSError: ENOENT, its parent is not there either; what the kernel says to making it.
@@ -115,6 +137,7 @@ async def make(path: bytes, is_file: bool, caller: Caller, space: MountCalls) ->
     parent = await space.aside(caller.open, head, _HERE | os.O_CLOEXEC)
     try:
         path = path_of(parent).rstrip(b"/") + b"/" + name
+        begun(path)
         try:
             identity = await space.aside(_made, parent, name, is_file)
         except OSError as error:

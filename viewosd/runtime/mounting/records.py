@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -70,14 +71,30 @@ class Records:
         self._text = b""
         self._table: dict[int, Line] = {}
         self.all: list[Record] = []
+        self.begun: list[bytes] = []
 
     def next_id(self) -> int:
         """An id for `Mounted`, counted up."""
         self._next += 1
         return self._next - 1
 
+    def begin(self, path: bytes) -> None:
+        """A mountpoint is about to be made there: known until its mount is."""
+        self.begun.append(path)
+        self._changed()
+
+    async def undo(self) -> None:
+        """After a succession: what was begun is as if it had not been."""
+        await self.reconcile()
+        known = {record.mounted.target for record in self.all}
+        begun, self.begun = [path for path in self.begun if path not in known], []
+        for path in begun:
+            with suppress(OSError):
+                await self._space.aside(points.left, path, self._space)
+
     def add(self, record: Record) -> None:
         """One more."""
+        self.begun = [path for path in self.begun if path != record.mounted.target]
         record.line = self.line(record.mount) if record.mount else None
         self.all.append(record)
         self._changed()

@@ -67,14 +67,28 @@ class Mounting(ContextCalls, TreeCalls):
                 with suppress(OSError):
                     await self.space.umount(record.mounted.target, MNT_DETACH | UMOUNT_NOFOLLOW)
         await self.records.drop(self.records.all)
+        await self.records.undo()
 
     def describe(self) -> Any:
-        return {"mounts": self.records.describe(), "aliases": self.mounter.aliases}
+        return {
+            "mounts": self.records.describe(),
+            "begun": self.records.begun,
+            "aliases": self.mounter.aliases,
+            "making": [*self.contexts.names(), *self.trees.names()],
+        }
 
     def restore(self, state: Any) -> None:
         self.records.restore(state["mounts"])
         self.mounter.aliases = dict(state["aliases"])
         self.look()
+
+    def succeed(self, state: Any) -> None:
+        """`restore`, and what was in hand: a branch has no part in that."""
+        self.restore(state)
+        self.works.inherited = True
+        self.records.begun = list(state["begun"])
+        lost = {(kind, number) for kind, number in state["making"]}
+        self.contexts.lost, self.trees.lost = lost, lost
 
     def alias(self, name: str, type: str) -> None:
         """Let a name stand for a mount type, "" for none. Raises OSError: ELOOP."""
@@ -147,7 +161,7 @@ class Mounting(ContextCalls, TreeCalls):
 
     # -- mount(2), umount2(2)
 
-    @hook(mount, deadline_s=None, idempotent=False)
+    @hook(mount, deadline_s=None)
     async def on_mount(self, call: mount, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._consider, call, tracee))
 
@@ -196,7 +210,7 @@ class Mounting(ContextCalls, TreeCalls):
         finally:
             os.close(fd)
 
-    @hook(Umount, deadline_s=None, idempotent=False)
+    @hook(Umount, deadline_s=None)
     async def on_umount(self, call: Umount, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._consider_umount, call, tracee))
 

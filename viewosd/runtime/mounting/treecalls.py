@@ -43,7 +43,7 @@ _PAGE = 4096
 class TreeCalls(Calls):
     """The hooks."""
 
-    @hook(OpenTree, deadline_s=None, idempotent=False, flags=Bits(OPEN_TREE_CLONE))
+    @hook(OpenTree, deadline_s=None, flags=Bits(OPEN_TREE_CLONE))
     async def on_open_tree(self, call: OpenTree, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._open_tree, call, tracee))
 
@@ -97,7 +97,7 @@ class TreeCalls(Calls):
         path = path_text(tracee, address, empty=empty)
         return opened(tracee, dirfd, path, empty=empty, follow=not flags & AT_SYMLINK_NOFOLLOW)
 
-    @hook(move_mount, deadline_s=None, idempotent=False)
+    @hook(move_mount, deadline_s=None)
     async def on_move_mount(self, call: move_mount, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._move_mount, call, tracee))
 
@@ -155,7 +155,7 @@ class TreeCalls(Calls):
     def look(self) -> None:
         """There may be a record from now on."""
 
-    @hook(mount_setattr, deadline_s=None, idempotent=False)
+    @hook(mount_setattr, deadline_s=None)
     async def on_mount_setattr(self, call: mount_setattr, tracee: Tracee) -> Verdict:
         return await self.works.once(call, tracee, partial(self._mount_setattr, call, tracee))
 
