@@ -3,8 +3,8 @@
 The supervisor stands outside. Mounts are made by who lives in the mount namespace and may; that is
 this process, which has the view owner's rights and every capability of the view's user namespace.
 It does one call at a time, in the order asked, and keeps its namespaces and what it has done for
-calls that are not answered yet (`effects`). It outlives its supervisor: the successor finds the other end of its socket parked. It ends when nobody holds
-that end any more.
+calls that are not answered yet (`effects`). It outlives its supervisor: the successor finds the
+other end of its socket parked. It ends when nobody holds that end any more.
 """
 
 from __future__ import annotations
