@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterator
 
@@ -141,3 +142,28 @@ def test_a_parked_file_lives_on_without_any_descriptor(parking):
     parking.keep_only([])
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def test_a_holder_that_only_keeps_descriptors_keeps_all_that_is_parked(files):
+    """As systemd's file-descriptor store does: it takes descriptors from a message (FDSTORE=1), drops
+    those that show POLLHUP or POLLERR, and gives them to whoever is started next, sd_notify(3).
+    """
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mine, store = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with mine, store:
+        dead = Parking((pair[0].fileno(), pair[1].fileno()))
+        dead.put(enumerate(files[:300]))
+        socket.send_fds(mine, [b"FDSTORE=1"], [end.fileno() for end in pair])
+        dead.close()
+        for end in pair:
+            end.close()
+        _, held, _, _ = socket.recv_fds(store, 100, 2)
+        poll = select.poll()
+        for fd in held:
+            poll.register(fd, 0)
+        assert poll.poll(0) == []
+        heir = Parking((held[0], held[1]))
+        assert names(heir.look()) == expected(range(300))
+        heir.close()
+        for fd in held:
+            os.close(fd)
