@@ -142,8 +142,7 @@ class _Maker:
         return Facts(
             mode=self._wish.mode,
             vstat=self._wish.vstat,
-            owner_mapped=os.geteuid() == 0
-            or (os.geteuid(), os.getegid()) == (like.st_uid, like.st_gid),
+            owner_mapped=_is_mapped(like),
             overlay=self._can,
             layer_fs=kind,
             xattrs=parts is None or overlay.xattrs(parts[0]) is not None,
@@ -255,6 +254,18 @@ class _Maker:
             return []
         like = os.fstat(self._layer.fd)
         return [(path, await plain.empty(self._space, like, MOUNT_ATTR_RDONLY))]
+
+
+def _is_mapped(like: os.stat_result) -> bool:
+    """Can overlayfs copy up what belongs to whom this belongs to?
+
+    A directory of the user's and another group's is left to it where our server can't be had: at
+    least what is new, and what has the user's own group, can be changed.
+    """
+    if os.geteuid() in (0, like.st_uid):
+        ours = os.geteuid() == 0 or os.getegid() == like.st_gid
+        return ours or not os.access("/dev/fuse", os.R_OK | os.W_OK)
+    return False
 
 
 def _layers(

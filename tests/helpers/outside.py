@@ -129,11 +129,12 @@ class Outside:
 
     def verdicts(self, suite: Suite, options: Sequence[str] | None) -> Verdicts:
         """Run a suite natively (None), or in a view with these options of viewos-run."""
-        work, spare, views = (self.place / name for name in ("work", "spare", "views"))
-        for directory in (work, spare, views):
+        names = ("work", "spare", "views", "layers")
+        work, spare, views, layers = (self.place / name for name in names)
+        for directory in (work, spare, views, layers):
             remove(directory)
             directory.mkdir(mode=0o700)
-            os.chown(directory, self.uid, -1)
+            os.chown(directory, self.uid, self.uid or -1)
         places = {"{work}": str(work), "{spare}": str(spare)}
         words = [_put(word, places) for word in suite.argv]
         if options is not None:
@@ -141,7 +142,8 @@ class Outside:
             words = [*self.viewos_run, "--no-rc", *given, "--", *words]
         mark = f"{os.getpid()}-{time.monotonic_ns()}"
         env = os.environ | {"HOME": str(work), "TMPDIR": str(work), "LC_ALL": "C.UTF-8"}
-        env |= {"VIEWOS_RUNTIME_DIR": str(views), MARK: mark} | dict(suite.env)
+        env |= {"XDG_DATA_HOME": str(layers), "VIEWOS_RUNTIME_DIR": str(views), MARK: mark}
+        env |= dict(suite.env)
         output = self.place / "output"
         with output.open("wb") as file:
             run = subprocess.Popen(
