@@ -3,7 +3,8 @@
 A supervisor that works counts in the first 8 bytes of the journal; 0 means that it does not count
 yet. One whose count stands still hangs (in a page of a tracee's memory that never
 comes, or in a hook that blocks), and is killed: its successor answers the call that did it
-with EFAULT when that happens again.
+with EFAULT when that happens again. While it only waits for a processor it does not hang: that time
+is not counted, or a busy machine would have us kill one supervisor after the other.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Succession:
     def __init__(self, journal: int, patience_s: float = HANGS_S) -> None:
         self._journal = journal
         self._deaths: list[float] = []
-        self._count, self._since = 0, 0.0
+        self._count, self._since, self._starved = 0, 0.0, 0.0
         self._patience = float(os.environ.get("VIEWOS_WATCHDOG_S") or patience_s)
         self._attempts = int(os.environ.get("VIEWOS_SUCCESSORS") or ATTEMPTS)
         self._hung = False
@@ -74,11 +75,24 @@ class Succession:
         """Kill the supervisor if it hangs."""
         raw = os.pread(self._journal, 8, 0)
         count, now = int.from_bytes(raw, "little"), time.monotonic()
+        starved = starved_s(supervisor)
         if not count or count != self._count or not self._since:
-            self._count, self._since = count, now
-        elif now - self._since > self._patience:
-            self._since = now
+            self._count, self._since, self._starved = count, now, starved
+        elif (now - self._since) - (starved - self._starved) > self._patience:
+            self._since, self._starved = now, starved
             # Not T or t: somebody has stopped it, and will know why.
             if state_of(supervisor) in ("S", "D", "R"):
                 self._hung = True
                 os.kill(supervisor, signal.SIGKILL)
+
+
+def starved_s(pid: int) -> float:
+    """Seconds that a process has waited for a processor since it began; 0 where that is not told.
+
+    Source: the second field of /proc/pid/schedstat, Documentation/scheduler/sched-stats.rst.
+    """
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb", buffering=0) as file:
+            return int(file.read(100).split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
