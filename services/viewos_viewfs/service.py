@@ -77,6 +77,7 @@ class ViewFs(VirtualHooks, Creating, Service):
         """Let go of everything. Mounts that are left go with the view."""
         self._covers.close()
         self.making.close()
+        unsafe.forget_threads()
         while self.mounted:
             await self._forget(self.mounted.pop())
         if "viewos_viewfs.layerdir" in sys.modules:

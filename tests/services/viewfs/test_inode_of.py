@@ -48,3 +48,5 @@ def test_of_many_threads_few_descriptors_are_kept(tmp_path):
         one.communicate(b"\n")
         other.communicate(b"\n")
     assert len(os.listdir("/proc/self/fd")) <= before + len(tasks)
+    unsafe.forget_threads()
+    assert len(os.listdir("/proc/self/fd")) <= before
