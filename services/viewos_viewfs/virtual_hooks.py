@@ -83,10 +83,7 @@ class VirtualHooks:
     @contextmanager
     def _open(self, tracee: Tracee, number: int) -> Iterator[tuple[int, Virtual | None]]:
         """The same by descriptor."""
-        if (
-            unsafe.inode(b"/proc/%d/fd/%d" % (tracee.tid, number)) < 0
-            or unsafe.device() not in self.devices
-        ):
+        if unsafe.inode_of(tracee.tid, number) < 0 or unsafe.device() not in self.devices:
             yield -1, None
             return
         with tracee.fd(number) as fd:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -34,13 +35,16 @@ class Walk:
     Args:
         root, start: O_PATH descriptors of its root, and of what a relative path starts from. They
             stay the caller's.
-        pid, tid: who ``/proc/self`` and ``/proc/thread-self`` are.
+        pid, tid: who ``/proc/self`` and ``/proc/thread-self`` are; the first is asked for when a
+            path leads there.
     """
 
-    def __init__(self, root: int, start: int, pid: int, tid: int, resolve: int) -> None:
+    def __init__(
+        self, root: int, start: int, pid: Callable[[], int], tid: int, resolve: int
+    ) -> None:
         confined = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)
         self._root, self._start = (start, start) if confined else (root, start)
-        self._own = {b"self": b"%d" % pid, b"thread-self": b"%d/task/%d" % (pid, tid)}
+        self._pid, self._tid = pid, tid
         self._resolve = resolve
         self._links = 0
 
@@ -110,9 +114,10 @@ class Walk:
             return None  # opening it tells why
         self._links += 1
         magic = False
-        if os.fstat(at).st_ino == _PROC_ROOT_INO and name in self._own:
+        if os.fstat(at).st_ino == _PROC_ROOT_INO and name in (b"self", b"thread-self"):
             if target.split(b"/")[0] == b"%d" % os.getpid():
-                return self._own[name]
+                task = b"/task/%d" % self._tid if name == b"thread-self" else b""
+                return b"%d" % self._pid() + task
         else:
             magic = self._is_magic(at, name)
         if magic or self._links > MAXSYMLINKS or self._resolve & RESOLVE_NO_SYMLINKS:

@@ -61,7 +61,7 @@ class Asking:
                 return _again(ours, flags)
             finally:
                 os.close(ours)
-        walk = Walk(self._root, self._cwd, self._pid, self._tid, 0)
+        walk = Walk(self._root, self._cwd, lambda: self._pid, self._tid, 0)
         fd = walk.open(path, flags | _ours(flags), 0)
         return fd if flags & (os.O_PATH | os.O_NONBLOCK) else waiting(fd)
 
