@@ -68,6 +68,7 @@ def repository(ground_in_memory: Ground) -> Ground:
         "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_AUTHOR_DATE": "@1600000000 +0000",
         "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
         "GIT_COMMITTER_DATE": "@1600000000 +0000", "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "gc.auto", "GIT_CONFIG_VALUE_0": "0",
     }  # fmt: skip
     (ground.work / ".hidden").unlink()
     ground.own(ground.work / "git")
