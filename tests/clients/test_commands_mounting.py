@@ -102,6 +102,7 @@ def test_mounts_are_listed(run: Run, mounts: FakeMounts) -> None:
     assert rows[1] == {
         "id": 2, "type": "viewfs", "source": "/l", "target": "/café",
         "options": [["cow", ""], ["except", "/s"]], "service": "viewfs", "permanent": False,
+        "lost": "",
     }  # fmt: skip
 
 
