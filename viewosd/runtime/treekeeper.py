@@ -28,9 +28,9 @@ from . import unsafe
 
 log = logging.getLogger("viewosd")
 
-ALONE_HANGS_S: Final = 60.0
+ALONE_HANGS_S: Final = 300.0
 """How long the loop of a server may stand still that serves one tree: whom it keeps waiting wants
-that tree, and disks are slow."""
+that tree, disks are slow, and to read at the end of a compressed archive is to unpack it."""
 PAUSE_S: Final = 0.5
 """Between servers of which too many have died."""
 REGISTRY: Final = "viewos-trees"
