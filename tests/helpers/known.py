@@ -90,6 +90,7 @@ PATHS = (
         "no access control lists: the kernel would not ask again for a mode that one has changed "
         "(docs/umfuse.md)",
     ),
+    Known("vstat", "user", "owners 5", "with vstat an ordinary user gives files to anybody"),
     Known("merge", "root user", "unnamed_file*", "merge has no unnamed files; programs go without"),
     Known(
         "vstat",
