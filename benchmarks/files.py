@@ -87,7 +87,9 @@ def single_files(trees: Trees) -> list[Row]:
 def listings(trees: Trees) -> list[Row]:
     hidden = ["--hide", trees.path("hiding") + "/file7"]
     cow = ["--cow", trees.path("cow")]
+    plain, least = trees.do("list", trees.path("plain")), [trees.lab.limit, "list-continue"]
     return [
+        trees.compare("list, a bare C supervisor continues it", "", [*least, *plain], plain),
         trees.row("list 100 names, one hidden", hidden, "list", trees.path("hiding"), "2"),
         trees.row("list 100 names, one hidden elsewhere", hidden, "list", trees.path("plain"), ""),
         trees.row("list, nothing hidden", cow, "list", trees.path("plain"), "1.05"),

@@ -6,6 +6,7 @@
  *
  *   return         getppid(2) returns 42
  *   path-continue  openat(2): its path is read and compared with one prefix, the call goes on
+ *   list-continue  getdents64(2) goes on, whatever directory it is of
  *   open-inject    openat(2): its path is read; what it opens is opened here and given to PROG
  *
  * Exit status: PROG's, 128+n for signal n; 125 when this program itself failed.
@@ -36,7 +37,9 @@
 
 #define NOBODYS "/nowhere"
 
-enum mode { RETURN, PATH_CONTINUE, OPEN_INJECT };
+enum mode { RETURN, LIST_CONTINUE, PATH_CONTINUE, OPEN_INJECT, MODES };
+
+static const unsigned int asked[] = { SYS_getppid, SYS_getdents64, SYS_openat, SYS_openat };
 
 static _Noreturn void die(const char *what)
 {
@@ -142,6 +145,8 @@ static void serve(int listener, enum mode mode)
 		answer.id = call.id;
 		if (mode == RETURN) {
 			answer.val = 42;
+		} else if (mode == LIST_CONTINUE) {
+			answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 		} else {
 			int readable = read_path(call.pid, call.data.args[1], path, sizeof path);
 
@@ -159,18 +164,18 @@ static void serve(int listener, enum mode mode)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "return", "path-continue", "open-inject" };
+	static const char *const names[] = { "return", "list-continue", "path-continue", "open-inject" };
 	struct sigaction action = { .sa_handler = ended, .sa_flags = SA_NOCLDSTOP };
 	int listener, mode = 0;
 
-	while (argc > 2 && mode < 3 && strcmp(argv[1], names[mode]))
+	while (argc > 2 && mode < MODES && strcmp(argv[1], names[mode]))
 		mode++;
-	if (argc < 3 || mode == 3) {
-		fputs("usage: limit return|path-continue|open-inject PROG [ARG]...\n", stderr);
+	if (argc < 3 || mode == MODES) {
+		fputs("usage: limit return|list-continue|path-continue|open-inject PROG [ARG]...\n", stderr);
 		return 125;
 	}
 	sigaction(SIGCHLD, &action, NULL);
-	listener = start(argv + 2, mode == RETURN ? SYS_getppid : SYS_openat);
+	listener = start(argv + 2, asked[mode]);
 	/* By value. Linux < 6.6 lacks it; then the limit is slower, and ours too. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	serve(listener, mode);
