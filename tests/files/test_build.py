@@ -22,9 +22,13 @@ from helpers.counting import (
 )
 from helpers.grounds import Ground, good
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("dpkg-buildpackage", "make", "gcc"))), reason="needs dpkg-dev, gcc"
-)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("dpkg-buildpackage", "make", "gcc"))),
+        reason="needs dpkg-dev, gcc",
+    ),
+]
 OLD, EPOCH = 1_500_000_000, 1_600_000_000
 
 SOURCE = {

@@ -19,11 +19,13 @@ from helpers.counting import (
 )
 from helpers.grounds import Ground, good
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-FILES = int(os.environ.get("VIEWOS_TEST_FILES", "300"))
+FILES = int(os.environ.get("VIEWOS_TEST_FILES", "120"))
 """scripts/soak-git does the same with 20,000."""
-PATIENCE = {"timeout": 110 + FILES / 10}
+PATIENCE = {"timeout": 250 + FILES / 10}
+pytestmark = [
+    pytest.mark.skipif(shutil.which("git") is None, reason="needs git"),
+    pytest.mark.timeout(300 + FILES),
+]
 
 MAKE = """
 import os, sys

@@ -12,9 +12,12 @@ import pytest
 
 from helpers.grounds import Ground
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("dpkg-deb", "dpkg", "unshare"))), reason="needs dpkg, util-linux"
-)
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("dpkg-deb", "dpkg", "unshare"))), reason="needs dpkg, util-linux"
+    ),
+]
 NAME = "viewos-test-greeter"
 FILES = {
     f"usr/bin/{NAME}": "#!/bin/sh\ncat /var/lib/NAME/state\n",
