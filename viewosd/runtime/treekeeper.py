@@ -127,7 +127,7 @@ def _be_server(estate: Estate, serve: Callable[[Estate], None]) -> NoReturn:
             try:
                 serve(estate)
                 done.append(True)
-            except BaseException:
+            except BaseException:  # noqa: ASYNC103 - there is nobody to raise it to
                 log.exception("a tree server ends")
 
         # In a thread of its own: the C library knows that one, and trio has an idea of who runs
