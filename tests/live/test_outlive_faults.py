@@ -60,13 +60,13 @@ def test_a_hook_that_waits_is_not_blamed_for_one_that_hangs(stage, tmp_path):
 
 
 def test_a_supervisor_that_somebody_stopped_is_left_alone(stage):
-    puppet = stage.run("-p", "misc,nodename=box", env={"VIEWOS_WATCHDOG_S": "0.3"})
+    puppet = stage.run("-p", "misc,nodename=box", env={"VIEWOS_WATCHDOG_S": "1.5"})
     puppet.viewos("viewname")  # it counts by now
     old = stage.supervisor()
     os.kill(old, signal.SIGSTOP)
     puppet.tell("node()")
     with pytest.raises(subprocess.TimeoutExpired):
-        stage.keepers[0].wait(2.0)  # longer than the watchdog's patience: nothing may happen
+        stage.keepers[0].wait(3.0)  # longer than the watchdog's patience: nothing may happen
     os.kill(old, signal.SIGCONT)
     assert puppet.hear() == "box"
     assert stage.supervisor() == old
