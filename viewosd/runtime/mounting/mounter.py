@@ -149,7 +149,8 @@ class Mounter:
                 self.records.add(record)
         except BaseException:
             if point is not None:
-                await points.remove(point, self.space)
+                with trio.CancelScope(shield=True):
+                    await points.remove(point, self.space)
             raise
         finally:
             for fd in (source, target):
@@ -178,7 +179,8 @@ class Mounter:
             await self.space.move_mount(tree, given if target < 0 else target, flags)
         except BaseException:
             if point is not None:
-                await points.remove(point, self.space)
+                with trio.CancelScope(shield=True):
+                    await points.remove(point, self.space)
             raise
         finally:
             if target >= 0:
