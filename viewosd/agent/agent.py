@@ -243,10 +243,17 @@ def _configure(context: int, key: bytes, value: Any, fds: list[int]) -> None:
             unsafe.fsconfig(context, FSCONFIG_SET_STRING, key, text % fds[value])
 
 
+def _next(end: socket.socket) -> tuple[list[Any], list[int]] | None:
+    try:
+        return frames.receive(end)
+    except ConnectionResetError:  # it was killed with an answer of ours unread
+        return None
+
+
 def serve(end: socket.socket, ours: namespaces.Namespaces) -> None:
     """Answer until nobody can ask any more."""
     agent = Agent(ours)
-    while (request := frames.receive(end)) is not None:
+    while (request := _next(end)) is not None:
         (number, verb, args, token), fds = request
         back: list[int] = []
         agent.undo = None
