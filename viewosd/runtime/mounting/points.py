@@ -3,10 +3,10 @@
 The parent must be there. Where the view's owner may write in it, the mountpoint is made, a
 directory or a file as what is mounted, and taken away again with the mount. Where it may not, the
 parent is covered by a private copy of itself: a tmpfs that has each of its names with the real
-thing bound to it, and the new one. Files in it are the real ones, so writing to them is real;
-names that are made, removed or renamed in it from then on are the view's alone, and what others add
-to the real directory does not show. It stays until the view ends, for programs may have made files
-in it. Whoever stands in the covered directory goes on seeing it as it was; so the root directory is
+thing bound to it, and the new one; so is a directory below /dev. Files in it are the real ones, so
+writing to them is real; names that are made, removed or renamed in it from then on are the view's
+alone, and what others add to the real directory does not show. It stays until the view ends, for
+programs may have made files in it. Whoever stands in the covered directory goes on seeing it as it was; so the root directory is
 covered only while nobody runs in the view.
 """
 
@@ -139,6 +139,8 @@ async def make(
         path = path_of(parent).rstrip(b"/") + b"/" + name
         begun(path)
         try:
+            if _is_of_devices(parent, path):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
             identity = await space.aside(_made, parent, name, is_file)
         except OSError as error:
             at_root = path == b"/" + name
@@ -150,6 +152,14 @@ async def make(
     except BaseException:
         os.close(parent)
         raise
+
+
+def _is_of_devices(parent: int, path: bytes) -> bool:
+    """Is it a directory of the system's devices, below /dev? Two views of root's have the same
+    mountpoints there as a rule, and who took one away would unmount what the other has on it.
+    """
+    below = path.startswith(b"/dev/") and os.path.dirname(path) != b"/dev"
+    return below and os.fstat(parent).st_dev == os.stat("/dev").st_dev
 
 
 def _is_link(path: bytes, caller: Caller) -> bool:
