@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast, get_type_hints
 
 from .errors import ServiceError
+from .network import Networks
 from .space import Mounted, MountRequest, Space
 from .syscalls.base import Syscall
 from .tracee import Tracee
@@ -117,9 +118,22 @@ class Work:
 
     It gets the standard streams of whoever asked, so its answer may be as long as it likes, and its
     exit status is the asker's. It is ended with SIGTERM when whoever asked is gone.
+
+    Attributes:
+        descriptors: become its numbers 3, 4 and so on; ours are closed then.
     """
 
     argv: tuple[str, ...]
+    descriptors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Handed:
+    """An answer to `Service.ask` that is descriptors: whoever asked gets them by SCM_RIGHTS through
+    what it has sent as its standard output, which must be a socket. They are closed then.
+    """
+
+    descriptors: tuple[int, ...]
 
 
 async def _nothing_to_rearm() -> None:
@@ -175,14 +189,15 @@ class Service:
     async def umounted(self, mounted: Mounted) -> None:
         """A mount of ours is gone: by umount(2), or with the view."""
 
-    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Any:
+    async def ask(self, what: str, arguments: Mapping[str, Any], pid: int) -> Any:
         """Answer a command that is this service's own, as `viewos diff` is viewfs's.
 
         Args:
             arguments: as the command sent them: check them.
+            pid: the process that asked; 0 if that can't be known.
 
         Returns:
-            Numbers, str, bytes, lists and dicts, for the command to show; or a `Work`.
+            Numbers, str, bytes, lists and dicts, for the command to show; a `Work`; or `Handed`.
 
         Raises:
             ServiceError: it can't be done, in one line.
@@ -191,6 +206,9 @@ class Service:
 
     view_space: Callable[[], Space | None] = staticmethod(lambda: None)
     """The mounts of the view that it is loaded in; None while that has none of its own."""
+
+    view_networks: Callable[[], Networks | None] = staticmethod(lambda: None)
+    """Who makes its network stacks; None while it has no mounts of its own."""
 
     view_places: Callable[[], Iterable[str]] = staticmethod(tuple)
     """Directories with the sockets of the user's views: what overlays them lets them through."""

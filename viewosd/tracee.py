@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -55,6 +55,11 @@ class Tracee(Protocol):
     @property
     def pid(self) -> int:
         """Its process's id (thread group leader)."""
+
+    def ancestors(self) -> Iterator[tuple[int, int]]:
+        """Its process, the parent of that, and so on: process ids, and when each was started (clock
+        ticks since boot: an id may be another's later), up to the supervisor or out of sight.
+        """
 
     @property
     def cookie(self) -> int:

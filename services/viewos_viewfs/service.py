@@ -206,7 +206,7 @@ class ViewFs(VirtualHooks, Creating, Service):
             raise OSError(errno.EIO, "the view has no mounts")
         return space
 
-    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Work:
+    async def ask(self, what: str, arguments: Mapping[str, Any], pid: int) -> Work:
         """``diff``, ``commit`` and ``discard`` of the layers: layers/asking.py."""
         from .layers.asking import work
 

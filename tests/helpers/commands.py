@@ -18,6 +18,7 @@ ENTRY = {
     "um_mov_service": "viewos_clients.um:mov_service",
     "um_attach": "viewos_clients.um:attach",
     "um_fsalias": "viewos_clients.mounting:fsalias",
+    "mstack": "viewos_clients.networking:mstack",
     "viewmount": "viewos_clients.mounting:viewmount",
     "viewumount": "viewos_clients.mounting:viewumount",
     "umshutdown": "viewos_clients.um:shutdown",

@@ -23,7 +23,7 @@ class Oracle(Service):
 
     name = "oracle"
 
-    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Any:
+    async def ask(self, what: str, arguments: Mapping[str, Any], pid: int) -> Any:
         if what == "program":
             return Work((sys.executable, "-c", arguments["code"]))
         if what == "no":

@@ -38,6 +38,8 @@ AF_ALG:       Final = 38
 AF_VSOCK:     Final = 40
 AF_KCM:       Final = 41
 AF_QIPCRTR:   Final = 42
+
+NETLINK_ROUTE: Final = 0  # include/uapi/linux/netlink.h
 AF_SMC:       Final = 43
 AF_XDP:       Final = 44
 AF_MCTP:      Final = 45

@@ -8,9 +8,11 @@ throws them away by their numbers.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -47,3 +49,25 @@ def close_all(fds: list[int]) -> None:
     """Close descriptors."""
     for fd in fds:
         os.close(fd)
+
+
+def serve(end: socket.socket, who: object, keep: Callable[[], Collection[int]] = frozenset) -> None:
+    """Answer until nobody can ask any more.
+
+    Args:
+        who: has a method for each verb. It gets the descriptors that came along, which are closed
+            afterwards, and the arguments, and returns a result and descriptors that go back.
+        keep: tells the descriptors that are not closed when they have gone back.
+    """
+    while (request := receive(end)) is not None:
+        (number, verb, args), fds = request
+        back: list[int] = []
+        try:
+            method: Callable[..., tuple[Any, list[int]]] = getattr(who, verb)
+            result, back = method(fds, *args)
+            send(end, [number, 0, "", result], back)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            send(end, [number, code, error.strerror or os.strerror(code), None], [])
+        finally:
+            close_all([fd for fd in {*fds, *back} if fd not in keep()])

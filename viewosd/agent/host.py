@@ -72,14 +72,13 @@ def serve(end: socket.socket, other: int, ours: namespaces.Namespaces, job: Job)
     keep_the_log()
     try:
         namespaces.come_back(ours)
-        for fd in ours:
-            if fd is not None:
-                os.close(fd)  # the view's mounts would live as long as we
+        for fd in ours.fds():
+            os.close(fd)  # the view's mounts would live as long as we
         unsafe.unshare(unsafe.CLONE_NEWNS)
         # What the system unmounts is to go here too, and nothing of ours is to be seen anywhere.
         unsafe.mount(None, b"/", None, MS_REC | MS_SLAVE)
         image = lock(job) if job.source and job.lock else -1
-        host = Host(end, job, ours[0] is not None, image)
+        host = Host(end, job, ours.user is not None, image)
     except OSError as error:
         _refuse(end, error)
         return

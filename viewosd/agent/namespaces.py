@@ -11,12 +11,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import NamedTuple
 
 from ..abi.mount import MS_REC, MS_SLAVE
 from . import unsafe
 
-Namespaces = tuple[int | None, int]
-"""Descriptors of the user namespace, None for root's own, and of the mount namespace."""
+
+class Namespaces(NamedTuple):
+    """Descriptors of what the programs of a view live in.
+
+    Attributes:
+        user: the user namespace; None for root's own.
+        mnt: the mount namespace.
+        net: the network namespace; None for the one that we are in.
+    """
+
+    user: int | None
+    mnt: int
+    net: int | None = None
+
+    def fds(self) -> set[int]:
+        """Those that there are."""
+        return {fd for fd in self if fd is not None and fd >= 0}
 
 
 def make(parent: Namespaces | None, user: bool) -> Namespaces:
@@ -29,31 +45,49 @@ def make(parent: Namespaces | None, user: bool) -> Namespaces:
     Raises:
         OSError: what this machine does not allow; the text says it.
     """
-    uid, gid = os.geteuid(), os.getegid()
     me = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if parent is not None:
             _join(parent)
         if user:
-            try:
-                unsafe.unshare(unsafe.CLONE_NEWUSER)
-            except OSError as error:
-                raise OSError(error.errno, f"no user namespace: {_why(error)}") from None
-            for name, text in (
-                ("setgroups", "deny"),
-                ("uid_map", f"{uid} {uid} 1"),
-                ("gid_map", f"{gid} {gid} 1"),
-            ):
-                _write(me, name, text)
+            _own_user(me)
         try:
             unsafe.unshare(unsafe.CLONE_NEWNS)
             unsafe.mount(None, b"/", None, MS_REC | MS_SLAVE)
         except OSError as error:
             raise OSError(error.errno, f"no mount namespace: {_why(error)}") from None
         ours = _open(me, "ns/user") if user else None
-        return ours, _open(me, "ns/mnt")
+        return Namespaces(ours, _open(me, "ns/mnt"))
     finally:
         os.close(me)
+
+
+def own_user(others: int = 0) -> None:
+    """Put this process into a user namespace of its own, in which it is who it is, with all
+    capabilities, and into others (CLONE_NEW*) that belong to that.
+
+    Raises:
+        OSError: what this machine does not allow; the text says it.
+    """
+    me = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _own_user(me, others)
+    finally:
+        os.close(me)
+
+
+def _own_user(me: int, others: int = 0) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        unsafe.unshare(unsafe.CLONE_NEWUSER | others)
+    except OSError as error:
+        raise OSError(error.errno, f"no user namespace: {_why(error)}") from None
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {uid} 1"),
+        ("gid_map", f"{gid} {gid} 1"),
+    ):
+        _write(me, name, text)
 
 
 def come_back(namespaces: Namespaces) -> None:
@@ -62,10 +96,11 @@ def come_back(namespaces: Namespaces) -> None:
 
 
 def _join(namespaces: Namespaces) -> None:
-    user, mnt = namespaces
-    if user is not None:
-        unsafe.setns(user, unsafe.CLONE_NEWUSER)
-    unsafe.setns(mnt, unsafe.CLONE_NEWNS)
+    if namespaces.user is not None:
+        unsafe.setns(namespaces.user, unsafe.CLONE_NEWUSER)
+    if namespaces.net is not None:
+        unsafe.setns(namespaces.net, unsafe.CLONE_NEWNET)
+    unsafe.setns(namespaces.mnt, unsafe.CLONE_NEWNS)
 
 
 def enter(namespaces: Namespaces) -> None:
@@ -87,7 +122,7 @@ def enter(namespaces: Namespaces) -> None:
         except OSError:
             os.fchdir(here)
     os.close(here)
-    if namespaces[0] is not None and os.geteuid():
+    if namespaces.user is not None and os.geteuid():
         unsafe.drop_capabilities()
 
 

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from ..abi.capability import (
@@ -23,6 +24,7 @@ from ..keeper.unsafe import check, libc
 CLONE_FS: Final = 0x0000_0200
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWUSER: Final = 0x1000_0000
+CLONE_NEWNET: Final = 0x4000_0000
 
 SYS_OPEN_TREE: Final = 428
 SYS_MOVE_MOUNT: Final = 429
@@ -35,6 +37,7 @@ SYS_MOUNT_SETATTR: Final = 442  # 5.12
 SYS_PIDFD_GETFD: Final = 438  # 5.6
 SYS_PIVOT_ROOT: Final = 41 if os.uname().machine == "aarch64" else 155
 
+PR_SET_KEEPCAPS: Final = 8
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_RAISE: Final = 2
 
@@ -77,6 +80,20 @@ def keep_in_programs(capability: int) -> None:
     check(libc.capset(header, struct.pack("=6I", *words)), "capset")
     number, zero = ctypes.c_ulong(capability), ctypes.c_ulong(0)
     check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, zero, zero), "prctl")
+
+
+def keep_capabilities(capabilities: int, change: Callable[[], object]) -> None:
+    """Have these capabilities and no others, a bit mask, effective and permitted, after ``change``,
+    which may give up being root: PR_SET_KEEPCAPS(2const), capset(2).
+    """
+    check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl")
+    change()
+    header = cap_user_header(version=LINUX_CAPABILITY_VERSION_3, pid=0).pack()
+    data = b"".join(
+        cap_user_data(effective=word, permitted=word, inheritable=0).pack()
+        for word in (capabilities & 0xFFFF_FFFF, capabilities >> 32)
+    )
+    check(libc.capset(header, data), "capset")
 
 
 def pidfd_getfd(pidfd: int, number: int) -> int:

@@ -8,6 +8,7 @@ The thread makes the calls itself, and does not know of them afterwards. Kernel 
 * A mount namespace is a thread's own as soon as that shares no directory with others (CLONE_FS). A
   multi-threaded program of root gives that up, so a later chdir(2) is its thread's alone.
 * setns(2) leads to the root directory; the old directory is looked for by its name.
+* Who was in our network namespace comes into the one of the view; who has another one keeps it.
 * With the user namespace come all capabilities in it, which are given up at once.
 """
 
@@ -23,7 +24,7 @@ from ..abi.capability import (
     cap_user_data,
     cap_user_header,
 )
-from ..agent.unsafe import CLONE_FS, CLONE_NEWNS, CLONE_NEWUSER
+from ..agent.unsafe import CLONE_FS, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER
 from ..tracee import AT_FDCWD
 from . import memory
 from .captive import CannotStop, Captive
@@ -101,6 +102,8 @@ def _bring(captive: Captive, rewriter: Rewriter, space: ViewSpace, *, alone: boo
             if not alone:
                 _checked(call("unshare", CLONE_FS), "unshare")
             kinds = CLONE_NEWNS | (CLONE_NEWUSER if space.ordinary else 0)
+            if space.namespaces.net is not None and net_of(captive.tid) == net_of(os.getpid()):
+                kinds |= CLONE_NEWNET
             _checked(call("setns", agent, kinds), "setns")
             if root != b"/":
                 call("chroot", root_at)
@@ -123,3 +126,8 @@ def _checked(result: int, name: str) -> int:
 def mnt_of(pid: int) -> str:
     """The mount namespace that a process is in. Raises FileNotFoundError: it is gone."""
     return os.readlink(f"/proc/{pid}/ns/mnt")
+
+
+def net_of(pid: int) -> str:
+    """The network namespace that a process or thread is in. Raises FileNotFoundError."""
+    return os.readlink(f"/proc/{pid}/ns/net")

@@ -47,7 +47,7 @@ async def start(
     """
     end, theirs = pair()
     with end:
-        keep = {end.fileno(), theirs.fileno(), *(fd for fd in ours if fd is not None)}
+        keep = {end.fileno(), theirs.fileno(), *ours.fds()}
         with theirs:
             number = end.fileno()
             pid = helpers.fork(b"viewos-mount", lambda: host.serve(theirs, number, ours, job), keep)

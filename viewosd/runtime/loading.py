@@ -74,6 +74,7 @@ def connect(supervisor: Supervisor, view: View, service: Service) -> None:
     service.remember = supervisor.save
     service.rearm = functools.partial(supervisor.rearm, view)
     service.view_space = functools.partial(supervisor.spaces.of, view)
+    service.view_networks = functools.partial(supervisor.spaces.networks, view)
     service.view_places = place.candidates
 
 

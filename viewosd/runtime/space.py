@@ -58,7 +58,7 @@ class ViewSpace(SpaceCalls):
 
     def __init__(self, end: socket.socket, helpers: Helpers, servers: TreeServers) -> None:
         self.end, self.pid = end, 0
-        self.namespaces: namespaces.Namespaces = (None, -1)
+        self.namespaces = namespaces.Namespaces(None, -1)
         self.inode = 0
         self._helpers, self._servers = helpers, servers
         self.replaced: Callable[[], None] = lambda: None
@@ -76,7 +76,7 @@ class ViewSpace(SpaceCalls):
         above = None if parent is None else parent.namespaces
         ways = [True] if os.geteuid() else [False, True]
         if above is not None:
-            ways = [above[0] is not None]
+            ways = [above.user is not None]
         for user in ways:
             try:
                 return await cls._make(helpers, above, user)
@@ -109,30 +109,30 @@ class ViewSpace(SpaceCalls):
         except EOFError:
             raise OSError(errno.EIO, "its agent has ended") from None
         finally:
-            if space.namespaces[1] < 0:
+            if space.namespaces.mnt < 0:
                 end.close()
         return space
 
     async def meet(self) -> None:
         """Learn who the agent is. Raises OSError."""
-        self.pid, fds = await self._ask("hello", [])
-        frames.close_all([fd for fd in self.namespaces if fd is not None and fd >= 0])
-        self.namespaces = (fds[1] if len(fds) > 1 else None, fds[0])
-        self.inode = os.fstat(fds[0]).st_ino
+        (self.pid, names), fds = await self._ask("hello", [])
+        frames.close_all(list(self.namespaces.fds()))
+        found: dict[str, int] = dict(zip(names, fds, strict=True))
+        self.namespaces = namespaces.Namespaces(found.get("user"), found["mnt"], found.get("net"))
+        self.inode = os.fstat(self.namespaces.mnt).st_ino
         self._helpers.add(self.pid)
 
     @property
     def ordinary(self) -> bool:
-        return self.namespaces[0] is not None
+        return self.namespaces.user is not None
 
     def close(self) -> None:
         """We ask no more. The agent ends when nobody else can ask either."""
         self._servers.close()
         trio.lowlevel.notify_closing(self.end)  # somebody may be asking
         self.end.close()
-        for fd in self.namespaces:
-            if fd is not None and fd >= 0:
-                os.close(fd)
+        for fd in self.namespaces.fds():
+            os.close(fd)
 
     # -- the conversation
 
@@ -325,8 +325,16 @@ class ViewSpace(SpaceCalls):
             self._start_again()
         return self.pid
 
+    async def live_in(self, network: int) -> None:
+        """Have the agent, and who comes in from now on, live in a network namespace."""
+        await self._ask("live_in", [network])
+        before = self.namespaces.net
+        self.namespaces = self.namespaces._replace(net=os.dup(network))
+        if before is not None:
+            os.close(before)
+
     def inhabits(self, tid: int) -> bool:
-        user, mnt = self.namespaces
+        user, mnt, _ = self.namespaces
         try:
             mine = os.path.samestat(os.fstat(mnt), os.stat(f"/proc/{tid}/ns/mnt"))
             theirs = os.stat("/proc/self/ns/user") if user is None else os.fstat(user)
@@ -339,7 +347,7 @@ def _fork_agent(
     helpers: Helpers, body: Any, above: namespaces.Namespaces | None
 ) -> tuple[socket.socket, int]:
     ours, theirs = pair()
-    keep = {theirs.fileno(), *(fd for fd in above or () if fd is not None)}
+    keep = {theirs.fileno()} | (above.fds() if above is not None else set())
     try:
         pid = helpers.fork(b"viewos-agent", lambda: body(theirs), keep)
     except OSError:

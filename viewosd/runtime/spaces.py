@@ -29,7 +29,9 @@ from .captive import Captive, name_of
 from .entering import Outside, enter, mnt_of
 from .hosts import FLUSH_S
 from .ids import UnmappedIds
+from .kept import Kept
 from .latecomers import Latecomers
+from .networks import ViewNetworks
 from .space import ViewSpace
 from .spawn import Program
 from .treeservers import TreeServers
@@ -57,6 +59,8 @@ class Spaces:
         self._spaces: dict[int, ViewSpace] = {}
         self._mountings: dict[int, Mounting] = {}
         self._tables: dict[int, int] = {}  # numbers of Served's
+        self._networks: dict[int, ViewNetworks] = {}
+        self._kept = Kept(supervisor.armory)
 
     def of(self, view: View) -> ViewSpace | None:
         """None: no file service was ever loaded into it."""
@@ -65,6 +69,19 @@ class Spaces:
     def mounting(self, view: View) -> Mounting | None:
         """Who mounts in a view; None as `of`."""
         return self._mountings.get(view.id)
+
+    def networks(self, view: View) -> ViewNetworks | None:
+        """Who makes a view's network stacks; None as `of`."""
+        space = self.of(view)
+        if space is not None and view.id not in self._networks:
+
+            def alone() -> bool:
+                return not self._supervisor.processes(view)
+
+            above = self.networks(view.parent) if view.parent is not None else None
+            made = ViewNetworks(self._helpers, space, self._kept, alone, above)
+            self._networks[view.id] = made
+        return self._networks.get(view.id)
 
     async def open(self, view: View) -> None:
         """Give a view a file tree of its own. Nobody is in it yet.
@@ -167,6 +184,8 @@ class Spaces:
     def close(self, view: View) -> None:
         """Let a view's file tree go."""
         self._mountings.pop(view.id, None)
+        if (networks := self._networks.pop(view.id, None)) is not None:
+            networks.close()
         if (space := self._spaces.pop(view.id, None)) is not None:
             view.inner = []
             view.rebuild()
@@ -206,7 +225,7 @@ class Spaces:
         replaced: list[Callable[[], None]] = []
         for pid in known.get("helpers", ()):
             self._helpers.add(pid)
-        for key, fd in parked.items():
+        for key, fd in self._kept.take_over(parked).items():
             view = self._supervisor.views.get(key - BESIDES)
             if view is None:
                 os.close(fd)
@@ -230,7 +249,7 @@ class Spaces:
             trio.lowlevel.spawn_system_task(_call, one)
 
     def _inhabited(self, view: View, inode: int) -> Namespaces:
-        """The namespaces of a view, from one of its programs; (None, -1): nobody is in it."""
+        """The namespaces of a view, from one of its programs; ``mnt`` -1: nobody is in it."""
         for pid in self._supervisor.processes(view):
             with contextlib.suppress(OSError):
                 if os.stat(f"/proc/{pid}/ns/mnt").st_ino == inode:
@@ -238,6 +257,6 @@ class Spaces:
                     mnt = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
                     if os.path.samestat(os.fstat(user), os.stat("/proc/self/ns/user")):
                         os.close(user)
-                        return None, mnt
-                    return user, mnt
-        return None, -1
+                        return Namespaces(None, mnt)
+                    return Namespaces(user, mnt)
+        return Namespaces(None, -1)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Final, NoReturn
 
+    from viewosd.agent.namespaces import Namespaces
+
 # The shared memory: how far the child is, the errno that stopped it, its listener's number, and the
 # parent's word that it may go on.
 _STAGE, _ERRNO, _LISTENER, _GO = range(0, 16, 4)
@@ -84,7 +86,7 @@ class Program:
             nobody's, as its controlling terminal; else it is in our process group.
 
     Attributes:
-        namespaces: a user and a mount namespace that it is to be in; None: ours.
+        namespaces: that it is to be in; None: ours.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Program:
         self.ignored = ignored or set()
         self.umask = umask
         self.session = session
-        self.namespaces: tuple[int | None, int] | None = None
+        self.namespaces: Namespaces | None = None
 
     def candidates(self) -> list[bytes]:
         """The paths that execvp(3) would try."""

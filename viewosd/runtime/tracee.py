@@ -19,6 +19,7 @@ from ..abi.arch import Arch
 from ..abi.fcntl import RESOLVE_BENEATH, RESOLVE_CACHED, RESOLVE_IN_ROOT
 from ..abi.layout import Struct
 from ..errors import BadAddress, MustWait, Vanished
+from ..keeper.processes import parent_of, start_of
 from ..syscalls.kinds import In, InOut, Out
 from ..tracee import ARGS_MAX, AT_FDCWD, Credentials
 from . import memory, unsafe
@@ -60,6 +61,12 @@ class ThreadTracee:
             except OSError:
                 self._pid = int(self._status()[b"Tgid"])
         return self._pid
+
+    def ancestors(self) -> Iterator[tuple[int, int]]:
+        pid, supervisor = self.pid, os.getpid()
+        while pid and pid != supervisor and (start := start_of(pid)):
+            yield pid, start
+            pid = parent_of(pid)
 
     def check(self) -> None:
         if not self.listener.alive(self.cookie):

@@ -5,6 +5,7 @@ Forked from the supervisor as the other helpers are: nothing arms it, and the vi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from typing import Any
@@ -16,14 +17,15 @@ def start(supervisor: Any, argv: list[bytes], fds: list[int]) -> Executed:
     """Execute a program.
 
     Args:
-        fds: what becomes its descriptors 0, 1, 2; they stay the caller's.
+        fds: what becomes its descriptors 0, 1, 2 and so on; they stay the caller's.
 
     Returns:
         The child; one that can't be executed ends with status 127.
     """
 
     def body() -> None:
-        for number, fd in enumerate(fds):  # those of the supervisor are above these: no overlap
+        above = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, len(fds)) for fd in fds]
+        for number, fd in enumerate(above):
             os.dup2(fd, number)
         os.chdir("/")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

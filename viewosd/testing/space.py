@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ..abi.mount import mount_attr
 from ..agent.agent import Agent
+from ..agent.namespaces import Namespaces
 from ..agent.unsafe import AT_RECURSIVE
 from ..space import DIRECTORY, MountRequest
 
@@ -44,7 +45,7 @@ class FakeSpace:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.failures: dict[str, Exception] = {}
         self.table: bytes | None = None
-        self._agent = Agent((None, -1)) if real else None
+        self._agent = Agent(Namespaces(None, -1)) if real else None
         self._directory = tempfile.mkdtemp(prefix="viewos-fake-")
 
     def close(self) -> None:

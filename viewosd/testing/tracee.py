@@ -26,6 +26,7 @@ class FakeTracee:
         memory: address to bytes; reading and writing beyond a piece is a BadAddress.
         alive: False makes every access raise Vanished.
         descriptors: number in the tracee to descriptor of ours.
+        lineage: what `ancestors` tells.
     """
 
     def __init__(self, arch: Arch = NATIVE, tid: int = 1000, cwd: bytes = b"/") -> None:
@@ -36,7 +37,11 @@ class FakeTracee:
         self.umask, self.personality = 0o022, 0
         self.credentials = Credentials(1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, (), 0)
         self.command = b"fake"
+        self.lineage = [(tid, 1)]
         self._next = 0x10000
+
+    def ancestors(self) -> Iterator[tuple[int, int]]:
+        yield from self.lineage
 
     def put(self, data: bytes) -> int:
         """Map a new piece that holds ``data``; its address."""
