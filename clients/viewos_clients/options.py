@@ -37,6 +37,10 @@ Run PROG in a new view.
                                colons between; without LAYER to one that the view keeps
       --mount TYPE[,OPTION]... SRC DST
                                any type that a service offers
+      --net SPEC               none: a network of its own with nothing in it; nat: one with a way
+                               out; host; ,name=NAME: not the default, but at /dev/net/NAME
+      --publish [HOSTADDR:]HOSTPORT:PORT[/udp]
+                               with --net nat: the host's port leads to the view's
       --hostname NAME          the name of the machine
       --uname FIELD=VALUE      sysname, nodename, release, version, machine, domainname
   -d, --detach                 print the view's id and return; PROG runs on
@@ -54,6 +58,7 @@ _UNAME: Final = ("sysname", "nodename", "release", "version", "machine", "domain
 # Long options: how many words they take. What the letters stand for.
 _WORDS: Final = {
     "viewname": 1, "preload": 1, "rc": 1, "no-rc": 0, "profile": 1, "hostname": 1, "uname": 1,
+    "publish": 1,
     "detach": 0, "secure": 0, "nonesting": 0, "quiet": 0, "output": 1, "version": 0, "help": 0,
 } | shorthands.WORDS  # fmt: skip
 _LETTERS: Final = {
@@ -63,7 +68,7 @@ _LETTERS: Final = {
 # Shorthands for services that are not part of this installation yet; each row goes when its service
 # comes.
 _NEEDS: Final = {
-    "net": "net", "publish": "net", "time": "misctime",
+    "time": "misctime",
     "user": "identity", "as-root": "identity", "foreign": "umbinfmt", "interp": "umbinfmt",
 }  # fmt: skip
 
@@ -84,6 +89,7 @@ class Options:
         self.output: str | None = None
         self.show = ""  # "version" or "help": print that and do nothing else
         self.argv: list[str] = []
+        self._published: list[str] = []
         self._uname: dict[str, str] = {}
         self._uname_at: int | None = None
 
@@ -117,6 +123,7 @@ class Options:
         if not rest:
             raise OptionError("no program to run; usage: viewos-run [OPTION]... [--] PROG [ARG]...")
         options._put_uname()
+        options._put_published()
         return options
 
     def _set(self, name: str, shown: str, value: str) -> None:
@@ -136,6 +143,8 @@ class Options:
             self.rc = value
         elif name == "output":
             self.output = value
+        elif name == "publish":
+            self._published.append(value)
         elif name == "profile":
             self._profile(value)
         else:
@@ -165,6 +174,14 @@ class Options:
         if self._uname_at is not None:
             fields = [f"{field}={escape(text)}" for field, text in self._uname.items()]
             self.steps.insert(self._uname_at, ("service", ",".join(("misc", *fields))))
+
+    def _put_published(self) -> None:
+        """They belong to a --net, which may stand behind them."""
+        try:
+            for word in self._published:
+                self.steps = shorthands.publish(word, self.steps)
+        except shorthands.ShorthandError as error:
+            raise OptionError(str(error)) from None
 
     def _profile(self, name: str) -> None:
         path, table = _read_profile(name)

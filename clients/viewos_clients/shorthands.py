@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from viewosd.keeper.plan import Step
 
-WORDS: Final = {"hide": 1, "move": 2, "bind": 2, "ro": 1, "tmpfs": 1, "cow": 1, "mount": 3}
+WORDS: Final = {
+    "hide": 1,
+    "move": 2,
+    "bind": 2,
+    "ro": 1,
+    "tmpfs": 1,
+    "cow": 1,
+    "mount": 3,
+    "net": 1,
+}
 """How many words each takes."""
 # Mount types by how they begin, and the service that offers them; a plain type needs none.
 _SERVICE_OF: Final = {
@@ -56,6 +65,8 @@ def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes
         if not type:
             raise ShorthandError(f"--mount {words[0]}: TYPE[,OPTION]... begins with a type")
         return "mount", type, options, os.fsencode(source_of(words[1])), absolute(words[2])
+    if name == "net":
+        return _net(words[0])
     options, source = name, b"none"
     if name in ("move", "bind", "ro"):
         source = absolute(words[0])
@@ -65,6 +76,42 @@ def _mount(name: str, words: Sequence[str]) -> tuple[str, str, str, bytes, bytes
         if layers:
             options += ",layer=" + ":".join(map(_layer, layers.split(":")))
     return "mount", "viewfs", options, source, absolute(target)
+
+
+def _net(word: str) -> tuple[str, str, str, bytes, bytes]:
+    """SPEC[,name=NAME]...: the mount of a stack, everybody's unless it has a name."""
+    kind, *options = word.split(",")
+    target, given = b"/dev/net/default", []
+    for option in options:
+        key, _, value = option.partition("=")
+        if key == "name":
+            if not value or "/" in value or value in (".", ".."):
+                raise ShorthandError(f"--net {word}: name= is a name below /dev/net")
+            target = b"/dev/net/" + os.fsencode(value)
+        else:
+            given.append(option)
+    if kind == "host" and not given:
+        return "mount", "umnetnative", "", b"none", target
+    if kind not in ("none", "nat"):
+        later = kind.startswith("lan:")
+        why = "not part of this installation yet" if later else "it is none, host, nat or lan:NAME"
+        raise ShorthandError(f"--net {word}: {why}")
+    return "mount", "umnetns", ",".join(["nat"] * (kind == "nat") + given), b"none", target
+
+
+def publish(word: str, before: Sequence[Step]) -> list[Step]:
+    """``--publish [HOSTADDR:]HOSTPORT:PORT[/udp]``: one more option of the last ``--net nat``.
+
+    Raises:
+        ShorthandError: there is none.
+    """
+    steps = list(before)
+    for at in reversed(range(len(steps))):
+        step = steps[at]
+        if len(step) == 5 and step[1] == "umnetns" and step[2].split(",")[0] == "nat":
+            steps[at] = ("mount", "umnetns", f"{step[2]},publish={word}", step[3], step[4])
+            return steps
+    raise ShorthandError(f"--publish {word}: it goes with --net nat")
 
 
 def absolute(word: str) -> bytes:

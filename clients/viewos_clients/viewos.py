@@ -88,6 +88,12 @@ def _doctor(asked: Namespace) -> int:
     return doctor(asked.json)
 
 
+def _net(asked: Namespace) -> int:
+    from .networking import net
+
+    return net(asked)
+
+
 def _layers(asked: Namespace) -> int | None:
     from . import layers
 
@@ -150,6 +156,7 @@ SUBCOMMANDS: Final[dict[str, Subcommand]] = {
         _arg("directory", metavar="DIRECTORY"),
         _WHICH,
     ),
+    "net": Subcommand(_net, "list the network stacks of a view", _WHICH, _JSON),
     "mounts": Subcommand(mounting.mounts, "list what services have mounted", _WHICH, _JSON),
     "exec": Subcommand(
         _exec,

@@ -138,7 +138,6 @@ def _split(text: str) -> list[str]:
         (["--bind", "/x", "", "prog"], "--bind: an empty word names nothing"),
         (["--cow", "/x=@a:", "prog"], "PATH=LAYER needs both"),
         (["--cow", "/x=", "prog"], "--cow /x=: PATH=LAYER needs both"),
-        (["--net=nat", "prog"], "--net needs the service net, which is not installed"),
         (["--as-root", "prog"], "--as-root needs the service identity, which is not installed"),
         (["-P", "/nonexistent/p.toml", "prog"], "no profile"),
     ],
