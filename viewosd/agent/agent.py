@@ -63,12 +63,26 @@ class Agent:
         self.effects = Effects()
         self.undo: bytes | None = None
         """What the last call has done, if anything: `Effects.note`."""
-        self._always = 0 if ours[0] is None else MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+        self._always = 0 if ours.user is None else MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+
+    def keep(self) -> set[int]:
+        """Descriptors that stay open though they have gone back."""
+        return self._ours.fds()
 
     def hello(self, fds: list[int]) -> tuple[Any, list[int]]:
-        """Our process id; the namespaces go back: mount, and user if there is one."""
-        user, mnt = self._ours
-        return os.getpid(), [mnt] if user is None else [mnt, user]
+        """Our process id and the names of the namespaces that go back: as of `Namespaces`."""
+        found = {name: fd for name, fd in self._ours._asdict().items() if fd is not None}
+        return [os.getpid(), list(found)], list(found.values())
+
+    def live_in(self, fds: list[int]) -> tuple[Any, list[int]]:
+        """``fds``: the network namespace to be in. Whoever comes in by us comes into it as well,
+        and a sysfs that is mounted shows it.
+        """
+        unsafe.setns(fds[0], unsafe.CLONE_NEWNET)
+        if self._ours.net is not None:
+            os.close(self._ours.net)
+        self._ours = self._ours._replace(net=os.dup(fds[0]))
+        return None, []
 
     def fsopen(self, fds: list[int], name: bytes, flags: int) -> tuple[Any, list[int]]:
         return None, [unsafe.fsopen(name, flags | FSOPEN_CLOEXEC)]
@@ -243,21 +257,13 @@ def _configure(context: int, key: bytes, value: Any, fds: list[int]) -> None:
             unsafe.fsconfig(context, FSCONFIG_SET_STRING, key, text % fds[value])
 
 
-def _next(end: socket.socket) -> tuple[list[Any], list[int]] | None:
-    try:
-        return frames.receive(end)
-    except ConnectionResetError:  # it was killed with an answer of ours unread
-        return None
-
-
 def serve(end: socket.socket, ours: namespaces.Namespaces) -> None:
     """Answer until nobody can ask any more."""
     agent = Agent(ours)
-    while (request := _next(end)) is not None:
+    while (request := frames.request(end)) is not None:
         (number, verb, args, token), fds = request
         back: list[int] = []
         agent.undo = None
-        keep = set(ours)
         try:
             method: Callable[..., tuple[Any, list[int]]] = getattr(agent, verb)
             result, back = method(fds, *args)
@@ -269,4 +275,4 @@ def serve(end: socket.socket, ours: namespaces.Namespaces) -> None:
             code = error.errno or errno.EIO
             frames.send(end, [number, code, error.strerror or os.strerror(code), None], [])
         finally:
-            frames.close_all([fd for fd in {*fds, *back} if fd not in keep])
+            frames.close_all([fd for fd in {*fds, *back} if fd not in agent.keep()])

@@ -45,6 +45,16 @@ def receive(end: socket.socket) -> tuple[list[Any], list[int]] | None:
     return _decode(data), fds
 
 
+def request(end: socket.socket) -> tuple[list[Any], list[int]] | None:
+    """As `receive`, for who answers: None also when whoever asked was killed with an answer of ours
+    unread.
+    """
+    try:
+        return receive(end)
+    except ConnectionResetError:
+        return None
+
+
 def close_all(fds: list[int]) -> None:
     """Close descriptors."""
     for fd in fds:
@@ -59,8 +69,8 @@ def serve(end: socket.socket, who: object, keep: Callable[[], Collection[int]] =
             afterwards, and the arguments, and returns a result and descriptors that go back.
         keep: tells the descriptors that are not closed when they have gone back.
     """
-    while (request := receive(end)) is not None:
-        (number, verb, args), fds = request
+    while (asked := request(end)) is not None:
+        (number, verb, args), fds = asked
         back: list[int] = []
         try:
             method: Callable[..., tuple[Any, list[int]]] = getattr(who, verb)

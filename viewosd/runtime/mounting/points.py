@@ -6,8 +6,8 @@ parent is covered by a private copy of itself: a tmpfs that has each of its name
 thing bound to it, and the new one; so is a directory below /dev. Files in it are the real ones, so
 writing to them is real; names that are made, removed or renamed in it from then on are the view's
 alone, and what others add to the real directory does not show. It stays until the view ends, for
-programs may have made files in it. Whoever stands in the covered directory goes on seeing it as it was; so the root directory is
-covered only while nobody runs in the view.
+programs may have made files in it. Whoever stands in the covered directory goes on seeing it as it
+was; so the root directory is covered only while nobody runs in the view.
 """
 
 from __future__ import annotations
