@@ -2,7 +2,10 @@
  * It knows one system call and gives one answer, and keeps nothing: what it takes for a call, the
  * kernel takes. Every figure of ours is read as a multiple of this one.
  *
- * usage: limit MODE PROG [ARG]...
+ * usage: limit [-s] MODE PROG [ARG]...
+ *
+ *   -s             be in a session of its own, as a view's supervisor must: where the kernel groups
+ *                  tasks by session (sched_autogroup) that alone takes microseconds a call
  *
  *   return         getppid(2) returns 42
  *   path-continue  openat(2): its path is read and compared with one prefix, the call goes on
@@ -166,16 +169,20 @@ int main(int argc, char **argv)
 {
 	static const char *const names[] = { "return", "list-continue", "path-continue", "open-inject" };
 	struct sigaction action = { .sa_handler = ended, .sa_flags = SA_NOCLDSTOP };
-	int listener, mode = 0;
+	int listener, mode = 0, apart = argc > 1 && !strcmp(argv[1], "-s");
 
+	argc -= apart;
+	argv += apart;
 	while (argc > 2 && mode < MODES && strcmp(argv[1], names[mode]))
 		mode++;
 	if (argc < 3 || mode == MODES) {
-		fputs("usage: limit return|list-continue|path-continue|open-inject PROG [ARG]...\n", stderr);
+		fputs("usage: limit [-s] return|list-continue|path-continue|open-inject PROG [ARG]...\n", stderr);
 		return 125;
 	}
 	sigaction(SIGCHLD, &action, NULL);
 	listener = start(argv + 2, asked[mode]);
+	if (apart && setsid() < 0)
+		die("setsid");
 	/* By value. Linux < 6.6 lacks it; then the limit is slower, and ours too. */
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 	serve(listener, mode);

@@ -34,8 +34,12 @@ def _against(lab: Lab, name: str, hold: str, ours: list[str], base: list[str]) -
 
 
 def _hook(lab: Lab, name: str, hold: str, service: str, call: str, mode: str) -> Table:
-    plain = lab.trace(call)
-    return _against(lab, name, hold, lab.view(service, plain), [lab.limit, mode, *plain])
+    """Against the limit as it is, and as it would be in a session of its own, which ours must be."""
+    ours, limit = lab.view(service, plain := lab.trace(call)), [mode, *plain]
+    return [
+        *_against(lab, name, hold, ours, [lab.limit, *limit]),
+        *_against(lab, "… the limit in a session too", hold, ours, [lab.limit, "-s", *limit]),
+    ]
 
 
 @row

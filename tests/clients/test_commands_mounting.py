@@ -178,7 +178,7 @@ class ViewFs(Service):
     name = "viewfs"
     said: list[tuple[str, dict[str, Any]]]
 
-    async def ask(self, what: str, arguments: Mapping[str, Any]) -> Any:
+    async def ask(self, what: str, arguments: Mapping[str, Any], pid: int) -> Any:
         self.said.append((what, dict(arguments)))
         return Work((sys.executable, "-c", "print('some lines'); raise SystemExit(1)"))
 

@@ -167,7 +167,9 @@ def test_every_code_has_an_exit_status_that_shells_do_not_take_for_a_signal() ->
 
 
 def test_what_a_secure_view_guards_is_what_changes_it() -> None:
-    """Left out: what adds a guard, begins something of one's own, or ends what one may kill."""
+    """Left out: what adds a guard, begins something of one's own, or ends what one may kill; and
+    what tells why a mount of one's own failed.
+    """
     changes = {name for name, verb in VERBS.items() if verb.who is Who.OWNER}
-    assert changes - set(GUARDED) == {"secure", "branch", "stop"}
+    assert changes - set(GUARDED) == {"secure", "branch", "stop", "why"}
     assert set(GUARDED) <= changes

@@ -40,4 +40,4 @@ def test_anything_else_is_refused_in_one_line(what, arguments, line):
 
 
 async def test_the_service_answers_with_the_command():
-    assert (await ViewFs().ask("discard", {})).argv[-2:] == ("--mounted", "--")
+    assert (await ViewFs().ask("discard", {}, 0)).argv[-2:] == ("--mounted", "--")

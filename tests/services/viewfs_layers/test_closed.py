@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def closed(scratch: Path):
     """A user's target with a directory and files of root's, and a layer that has changed them."""
-    place = scratch / "closed"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix="closed-", dir=scratch))
+    place.chmod(0o755)
     tree = Tree(place)
     write(tree.target / "secret/inner", "x")
     write(tree.target / "gone/inner", "x")
