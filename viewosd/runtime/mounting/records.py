@@ -72,6 +72,11 @@ class Records:
         self._table: dict[int, Line] = {}
         self.all: list[Record] = []
         self.begun: list[bytes] = []
+        """Mountpoints that are being made."""
+        self.left: list[bytes] = []
+        """Those that a dead supervisor was making, and those that are being taken away. Apart: calls
+        of now make theirs meanwhile.
+        """
 
     def next_id(self) -> int:
         """An id for `Mounted`, counted up."""
@@ -87,8 +92,8 @@ class Records:
         """After a succession: what was begun is as if it had not been."""
         await self.reconcile()
         known = {record.mounted.target for record in self.all}
-        begun, self.begun = [path for path in self.begun if path not in known], []
-        for path in begun:
+        left, self.left = [path for path in self.left if path not in known], []
+        for path in left:
             with suppress(OSError):
                 await self._space.aside(points.left, path, self._space)
 
@@ -160,11 +165,15 @@ class Records:
             if record not in self.all:
                 continue
             self.all.remove(record)
+            if record.point is not None:  # until it is taken away a successor is to do it
+                self.left.append(record.point.path)
             self._changed()
             with trio.CancelScope(shield=True):
                 await self._tell(record)
             if record.point is not None:
                 await points.remove(record.point, self._space)
+                self.left = [path for path in self.left if path != record.point.path]
+                self._changed()
 
     async def _tell(self, record: Record) -> None:
         if (service := self._find(record.service)) is None:

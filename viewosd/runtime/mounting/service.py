@@ -67,12 +67,13 @@ class Mounting(ContextCalls, TreeCalls):
                 with suppress(OSError):
                     await self.space.umount(record.mounted.target, MNT_DETACH | UMOUNT_NOFOLLOW)
         await self.records.drop(self.records.all)
+        self.records.left += self.records.begun
         await self.records.undo()
 
     def describe(self) -> Any:
         return {
             "mounts": self.records.describe(),
-            "begun": self.records.begun,
+            "begun": [*self.records.left, *self.records.begun],
             "aliases": self.mounter.aliases,
             "making": [*self.contexts.names(), *self.trees.names()],
         }
@@ -86,7 +87,7 @@ class Mounting(ContextCalls, TreeCalls):
         """`restore`, and what was in hand: a branch has no part in that."""
         self.restore(state)
         self.works.inherited = True
-        self.records.begun = list(state["begun"])
+        self.records.left = list(state["begun"])
         lost = {(kind, number) for kind, number in state["making"]}
         self.contexts.lost, self.trees.lost = lost, lost
 
