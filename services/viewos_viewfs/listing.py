@@ -37,31 +37,31 @@ def list_without(call: Getdents, tracee: Tracee, names: AbstractSet[bytes]) -> i
     Raises:
         OSError: what it fails with; the offset is then as it was.
     """
-    before, found = tracee.aside(_read, call, tracee, names)
+    after, found = tracee.aside(_read, call, tracee, names)
     if found:
-        try:
-            tracee.write(call.dirent, found)
-        except BaseException:
-            with tracee.fd(call.fd) as fd:
-                os.lseek(fd, before, os.SEEK_SET)
-            raise
+        tracee.write(call.dirent, found)
+    # Last: a successor that is asked again reads on from where the offset is.
+    with tracee.fd(call.fd) as fd:
+        os.lseek(fd, after, os.SEEK_SET)
     return int(bool(found)) if isinstance(call, readdir) else len(found)
 
 
 def _read(call: Getdents, tracee: Tracee, names: AbstractSet[bytes]) -> tuple[int, bytes]:
-    """The offset before, and the records, as the program wants them."""
+    """The offset to be set, which still is as before, and the records as the program wants them."""
     with tracee.fd(call.fd) as fd:
         before = os.lseek(fd, 0, os.SEEK_CUR)
         try:
             if call.arch.is_compat:
-                return before, _counted(call, fd, before, names)
-            found = _next(fd, call.count, names)
-            if not isinstance(call, getdents64):  # records of the same size, laid out otherwise
-                found = b"".join(pack_dirent(e, call.arch) for e in unpack_dirents64(found))
-            return before, found
-        except BaseException:
+                found = _counted(call, fd, before, names)
+            else:
+                found = _next(fd, call.count, names)
+            after = os.lseek(fd, 0, os.SEEK_CUR)
+        finally:
             os.lseek(fd, before, os.SEEK_SET)
-            raise
+    if not call.arch.is_compat and not isinstance(call, getdents64):
+        # Records of the same size, laid out otherwise.
+        found = b"".join(pack_dirent(e, call.arch) for e in unpack_dirents64(found))
+    return after, found
 
 
 def _next(fd: int, size: int, names: AbstractSet[bytes]) -> bytes:

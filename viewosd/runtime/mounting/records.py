@@ -74,8 +74,8 @@ class Records:
         self.begun: list[bytes] = []
         """Mountpoints that are being made."""
         self.left: list[bytes] = []
-        """Those that a dead supervisor was making, and those that are being taken away. Apart: calls
-        of now make theirs meanwhile.
+        """Those that a dead supervisor was making, and those that are being taken away. They are
+        apart from what calls of now make meanwhile.
         """
 
     def next_id(self) -> int:
