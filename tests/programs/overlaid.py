@@ -99,12 +99,12 @@ def mounted(tree: Tree, merged: Path) -> None:
 
 
 def unlink(root: Path) -> None:
-    """Make a file of each name: overlayfs does it with lower ones that are written to."""
+    """Make a file of each name: overlayfs does it with lower ones that are changed."""
     for path in root.rglob("*"):
         st = path.lstat()
-        if stat.S_ISREG(st.st_mode) and st.st_nlink > 1:
-            shutil.copy2(path, f"{path}.copy")
-            os.chown(f"{path}.copy", st.st_uid, st.st_gid)
+        if not stat.S_ISDIR(st.st_mode) and st.st_nlink > 1:
+            shutil.copy2(path, f"{path}.copy", follow_symlinks=False)
+            os.lchown(f"{path}.copy", st.st_uid, st.st_gid)
             os.rename(f"{path}.copy", path)
 
 
