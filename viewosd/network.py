@@ -53,9 +53,6 @@ class Networks(Protocol):
             It is close-on-exec, and non-blocking if ``type`` says so.
         """
 
-    async def open(self, namespace: int, path: bytes, flags: int) -> int:
-        """open(2) as a process in the namespace: ``/dev/net/tun`` makes interfaces there."""
-
     async def live_in(self, namespace: int) -> bool:
         """Have every program that is started in the view from now on live in a namespace: what it
         makes and reads (``/proc/net``, ``/sys/class/net``) is there without our help.
@@ -63,19 +60,6 @@ class Networks(Protocol):
         Returns:
             Whether that is everybody: nobody runs in the view yet.
         """
-
-    def keep(self, fd: int) -> int:
-        """Have a descriptor survive the supervisor: a successor finds it by its number.
-
-        Returns:
-            The number, for `kept` and `drop`. The descriptor is not the caller's any more.
-        """
-
-    def kept(self, number: int) -> int:
-        """The descriptor of a number; it is not the caller's. Raises OSError: EBADF."""
-
-    def drop(self, number: int) -> None:
-        """Let go of what is kept."""
 
     def accompany(self, argv: Sequence[str], fds: Sequence[int], *, what: str) -> int:
         """Run a program outside of the view, with the owner's rights, as long as that needs it.
@@ -86,8 +70,11 @@ class Networks(Protocol):
             what: what lines of the log begin with; what the program says goes there.
 
         Returns:
-            A number as `keep` gives; `drop` ends the program.
+            Its number, which stays the same in a successor: the program survives the supervisor.
         """
+
+    def drop(self, number: int) -> None:
+        """End a companion."""
 
     async def ended(self, number: int) -> OSError:
         """Wait until a companion has ended by itself.

@@ -75,11 +75,6 @@ class Maker:
                 return None, [socket.socket(family, type, protocol).detach()]
             return None, [_as_another(like, family, type, protocol)]
 
-    def open(self, fds: list[int], path: bytes, flags: int) -> tuple[Any, list[int]]:
-        """``fds``: the namespace."""
-        with self._in(fds[0]):
-            return None, [os.open(path, flags | os.O_CLOEXEC)]
-
     @contextmanager
     def _in(self, namespace: int) -> Iterator[None]:
         try:

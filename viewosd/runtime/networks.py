@@ -181,18 +181,9 @@ class ViewNetworks:
             await self._ask_in(namespace, "socket", int(family), int(type), int(protocol), who)
         )[0]
 
-    async def open(self, namespace: int, path: bytes, flags: int) -> int:
-        return (await self._ask_in(namespace, "open", path, flags))[0]
-
     async def live_in(self, namespace: int) -> bool:
         await self._space.live_in(namespace)
         return self._alone()
-
-    def keep(self, fd: int) -> int:
-        return self._kept.keep(fd)
-
-    def kept(self, number: int) -> int:
-        return self._kept.of(number)
 
     def drop(self, number: int) -> None:
         self._kept.drop(number)
