@@ -1,4 +1,4 @@
-"""Descriptors that a view's services need to survive their supervisor.
+"""Descriptors that are to survive their supervisor: the ends that companions live by.
 
 They lie in the parking place (`viewosd.runtime.parking`) beside the listeners; a successor takes
 them out again by their numbers.
